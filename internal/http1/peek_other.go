@@ -1,0 +1,11 @@
+//go:build !unix
+
+package http1
+
+import "net"
+
+// peerGone cannot look at a socket without reading from it here, so a client that leaves is noticed when the response
+// is written.
+func peerGone(net.Conn) bool { return false }
+
+func peerSent(net.Conn) bool { return false }
