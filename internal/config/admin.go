@@ -1,0 +1,14 @@
+package config
+
+// Admin is the listener for operators: health, metrics and the JSON API.
+type Admin struct {
+	// Listen is its host:port; port 0 picks a free one. Anything but a loopback address needs a Token.
+	// Default 127.0.0.1:8081.
+	Listen string `yaml:"listen"`
+	// Token, when it is not empty, must come with every request as "Authorization: Bearer TOKEN". Default "".
+	Token string `yaml:"token"`
+	// PProf serves Go's profiles below /debug/pprof/. Default false.
+	PProf bool `yaml:"pprof"`
+}
+
+func (a *Admin) defaults() { *a = Admin{Listen: "127.0.0.1:8081"} }
