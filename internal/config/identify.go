@@ -46,4 +46,7 @@ func (i *Identify) defaults() {
 	*i = Identify{Sources: []Source{{Address: address}}, MaxNames: 1000}
 }
 
-func (a *AddressSource) defaults() { *a = AddressSource{IPv6Prefix: 64} }
+func (a *AddressSource) defaults() { *a = AddressSource{IPv6Prefix: DefaultIPv6Prefix} }
+
+// DefaultIPv6Prefix is the network that one subscriber usually has.
+const DefaultIPv6Prefix = 64

@@ -41,8 +41,28 @@ func (b *Body) Done() bool { return b.done }
 // Trailer is the trailer section's fields, known once Next has returned io.EOF.
 func (b *Body) Trailer() []Field { return b.trailer.Fields }
 
-// Ready reports whether Next would return without waiting for the connection, as far as is known.
-func (b *Body) Ready() bool { return b.done || b.err != nil || b.rd.r < b.rd.w }
+// Ready reports whether Next will return without waiting for the connection. Whoever passes a body on asks it before
+// Next, and sends on what it holds back if the answer is no.
+func (b *Body) Ready() bool {
+	if b.done || b.err != nil {
+		return true
+	}
+	p := b.rd.buffered()
+	if b.length != Chunked || b.left > 0 {
+		return len(p) > 0
+	}
+	if b.inChunk { // the CRLF behind the last chunk's data
+		if len(p) < 2 {
+			return false
+		}
+		p = p[2:]
+	}
+	i := bytes.IndexByte(p, '\n')
+	if i < 0 || i == len(p)-1 {
+		return false
+	}
+	return p[0] != '0' || bytes.HasSuffix(p, []byte(crlf))
+}
 
 // Whole returns the entire body when it has been received already, without consuming it.
 func (b *Body) Whole() ([]byte, bool) {
@@ -190,13 +210,13 @@ func (b *Body) chunkSize() (int64, error) {
 }
 
 // plausibleChunkLine refuses, before its end has come, a line that cannot become a chunk size.
-func plausibleChunkLine(p []byte) bool { return hexDigit(p[0]) >= 0 }
+func plausibleChunkLine(p []byte) bool { return HexDigit(p[0]) >= 0 }
 
 func parseChunkLine(line []byte) (int64, bool) {
 	digits := 0
 	var n int64
 	for digits < len(line) {
-		d := hexDigit(line[digits])
+		d := HexDigit(line[digits])
 		if d < 0 {
 			break
 		}
@@ -210,7 +230,8 @@ func parseChunkLine(line []byte) (int64, bool) {
 	return n, len(ext) == 0 || ext[0] == ';' && all(ext, isValue)
 }
 
-func hexDigit(c byte) int {
+// HexDigit is the value of a hexadecimal digit, -1 for any other byte.
+func HexDigit(c byte) int {
 	switch {
 	case c >= '0' && c <= '9':
 		return int(c - '0')

@@ -180,8 +180,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 	r.written += int64(len(p))
 	c := x.conn
 	if r.chunked {
-		c.out = strconv.AppendInt(c.out, int64(len(p)), 16)
-		c.out = append(c.out, crlf...)
+		c.out = AppendChunkSize(c.out, len(p))
 	}
 	if len(c.out)+len(p) <= outBuffer {
 		c.out = append(c.out, p...)
@@ -231,13 +230,7 @@ func (x *Exchange) Flush() error {
 func (x *Exchange) Finish(trailer []Field) error {
 	r := &x.response
 	if r.chunked {
-		x.conn.out = append(x.conn.out, "0\r\n"...)
-		for i := range trailer {
-			if trailer[i].Kind == Other {
-				x.Add(trailer[i].Name, trailer[i].Value)
-			}
-		}
-		x.conn.out = append(x.conn.out, crlf...)
+		x.conn.out = AppendLastChunk(x.conn.out, trailer)
 	}
 	if r.left > 0 && !r.noBody {
 		x.Abort()
@@ -298,4 +291,20 @@ func (x *Exchange) StopBody() {
 	x.response.close = true
 	x.conn.stopped.Store(true)
 	x.conn.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// AppendChunkSize appends the line that begins a chunk of n bytes.
+func AppendChunkSize(dst []byte, n int) []byte {
+	return append(strconv.AppendInt(dst, int64(n), 16), crlf...)
+}
+
+// AppendLastChunk appends the end of a chunked body with those of the trailer fields that may be passed on.
+func AppendLastChunk(dst []byte, trailer []Field) []byte {
+	dst = append(dst, "0\r\n"...)
+	for i := range trailer {
+		if trailer[i].Kind == Other {
+			dst = AppendField(dst, trailer[i].Name, trailer[i].Value)
+		}
+	}
+	return append(dst, crlf...)
 }

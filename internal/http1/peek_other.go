@@ -9,3 +9,6 @@ import "net"
 func peerGone(net.Conn) bool { return false }
 
 func peerSent(net.Conn) bool { return false }
+
+// Quiet cannot tell here; a request on a connection that the peer has closed fails and may be repeated.
+func Quiet(net.Conn) bool { return true }

@@ -25,6 +25,13 @@ func peerSent(nc net.Conn) bool {
 // errNoPeek says that the connection is not a socket.
 const errNoPeek = syscall.ENOTSOCK
 
+// Quiet reports whether the peer is there and has sent nothing that nobody has read: what an idle connection to a
+// server must be if it is to be used again.
+func Quiet(nc net.Conn) bool {
+	_, err := peek(nc)
+	return err == syscall.EAGAIN || err == errNoPeek
+}
+
 // peek looks at the next byte of the socket. It does not take part in the locking of reads, so it may be called while
 // another goroutine waits in Read.
 func peek(nc net.Conn) (n int, err error) {

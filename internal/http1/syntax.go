@@ -89,6 +89,16 @@ func IsToken(b []byte) bool { return len(b) > 0 && all(b, isToken) }
 // IsFieldValue reports whether b can stand as a field value: no control character but the tab.
 func IsFieldValue(b []byte) bool { return all(b, isValue) }
 
+// IsVisible reports whether b is visible ASCII, without spaces.
+func IsVisible(b []byte) bool {
+	for _, c := range b {
+		if c <= 0x20 || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 // EqualFold reports whether a and b are equal, ASCII letters without regard to case. lower must be in lower case.
 func EqualFold(a []byte, lower string) bool {
 	if len(a) != len(lower) {
@@ -136,3 +146,6 @@ func parseLength(b []byte) (int64, bool) {
 	}
 	return n, true
 }
+
+// TimeFormat is how HTTP writes a time, RFC 9110 section 5.6.7. The time must be in UTC.
+const TimeFormat = "Mon, 02 Jan 2006 15:04:05 GMT"

@@ -1,0 +1,77 @@
+package gateway
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// validLabel is name as a label may hold it: valid UTF-8.
+func validLabel(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
+
+// collector reports what the server and the upstreams count, when it is asked.
+type collector struct{ g *Gateway }
+
+var (
+	connsOpen     = prometheus.NewDesc("sluice_connections_open", "Client connections now.", nil, nil)
+	connsAccepted = prometheus.NewDesc("sluice_connections_accepted_total", "Client connections since the start.", nil, nil)
+	panics        = prometheus.NewDesc("sluice_handler_panics_total", "Requests that met a defect of the gateway.", nil, nil)
+
+	upRetries = prometheus.NewDesc("sluice_upstream_retries_total", "Requests tried again on another target.", []string{"upstream"}, nil)
+
+	byTarget    = []string{"upstream", "target"}
+	upCalls     = prometheus.NewDesc("sluice_upstream_calls_total", "Calls of a target.", byTarget, nil)
+	upFailures  = prometheus.NewDesc("sluice_upstream_failures_total", "Calls that failed before a response began, by kind.", append(byTarget, "kind"), nil)
+	upInFlight  = prometheus.NewDesc("sluice_upstream_in_flight", "Calls under way.", byTarget, nil)
+	upIdle      = prometheus.NewDesc("sluice_upstream_idle_connections", "Connections kept for later calls.", byTarget, nil)
+	upHealthy   = prometheus.NewDesc("sluice_upstream_healthy", "1 if the target is healthy and not ejected.", byTarget, nil)
+	upEjections = prometheus.NewDesc("sluice_upstream_ejections_total", "How often failures have taken the target out.", byTarget, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		connsOpen, connsAccepted, panics, upRetries, upCalls, upFailures, upInFlight, upIdle, upHealthy, upEjections,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.g.server.Stats()
+	ch <- gauge(connsOpen, float64(s.Open))
+	ch <- counter(connsAccepted, s.Accepted)
+	ch <- counter(panics, s.Panics)
+	for _, u := range c.g.Status().Upstreams {
+		ch <- counter(upRetries, u.Retries, u.Name)
+		for i := range u.Targets {
+			collectTarget(ch, u.Name, &u.Targets[i])
+		}
+	}
+}
+
+func collectTarget(ch chan<- prometheus.Metric, name string, t *upstream.TargetStatus) {
+	ch <- counter(upCalls, t.Calls, name, t.Address)
+	ch <- counter(upEjections, t.Ejections, name, t.Address)
+	ch <- gauge(upInFlight, float64(t.InFlight), name, t.Address)
+	ch <- gauge(upIdle, float64(t.Idle), name, t.Address)
+	healthy := 0.0
+	if t.Healthy {
+		healthy = 1
+	}
+	ch <- gauge(upHealthy, healthy, name, t.Address)
+	for kind, n := range t.Failures {
+		ch <- counter(upFailures, n, name, t.Address, kind)
+	}
+}
+
+func counter(d *prometheus.Desc, n int64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}

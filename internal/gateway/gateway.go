@@ -1,0 +1,147 @@
+// Package gateway puts the stages in their order. It is the one place that knows it: a request only moves to the
+// right, and no stage imports another.
+//
+//	listener ─► identify ─► route ─► upstream
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/identify"
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// Gateway is the data plane. Make one with New; its methods are safe for concurrent use.
+type Gateway struct {
+	log      *slog.Logger
+	server   *http1.Server
+	metrics  *metrics
+	settings atomic.Pointer[settings]
+
+	mu sync.Mutex // held while the settings are replaced
+}
+
+// settings are what a configuration amounts to. They are never changed, only replaced as a whole, so that a request
+// sees one configuration from its beginning to its end.
+type settings struct {
+	cfg        *config.Config
+	identifier *identify.Identifier
+	routes     []*route
+	pools      map[string]*upstream.Pool
+	access     bool // log every request
+}
+
+// New makes a gateway that serves nothing yet. Its metrics are registered with reg.
+func New(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) *Gateway {
+	g := &Gateway{log: log, metrics: newMetrics()}
+	g.settings.Store(g.prepare(cfg, nil))
+	g.server = http1.NewServer(limits(cfg), log, g.serve)
+	g.metrics.register(reg, g)
+	return g
+}
+
+// Serve takes clients from ln until Shutdown, and then returns http1.ErrServerClosed.
+func (g *Gateway) Serve(ln net.Listener) error { return g.server.Serve(ln) }
+
+// Apply replaces the configuration. Requests under way finish with the one they began with; connections stay open,
+// and so do those to upstreams that have not changed.
+func (g *Gateway) Apply(cfg *config.Config) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.settings.Load()
+	next := g.prepare(cfg, old)
+	g.settings.Store(next)
+	g.server.SetLimits(limits(cfg))
+	for name, pool := range old.pools {
+		if next.pools[name] != pool {
+			pool.Close()
+		}
+	}
+}
+
+// prepare builds settings, with those upstreams of old that are the same in cfg.
+func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
+	s := &settings{
+		cfg:        cfg,
+		identifier: identify.New(&cfg.Identify),
+		pools:      make(map[string]*upstream.Pool),
+		access:     cfg.Log.Access,
+	}
+	g.metrics.clients.max.Store(int64(cfg.Identify.MaxNames))
+	for name, u := range cfg.Upstreams {
+		if old != nil && old.pools[name] != nil && reflect.DeepEqual(old.pools[name].Config(), u) {
+			s.pools[name] = old.pools[name]
+			continue
+		}
+		s.pools[name] = upstream.New(u, g.log)
+	}
+	for _, r := range cfg.Routes {
+		s.routes = append(s.routes, newRoute(r, s.pools[r.Upstream], g.metrics))
+	}
+	return s
+}
+
+func limits(cfg *config.Config) http1.Limits {
+	return http1.Limits{
+		MaxConns:      cfg.MaxConnections,
+		MaxHeader:     int(cfg.MaxHeader),
+		MaxURI:        int(cfg.MaxURI),
+		HeaderTimeout: cfg.Timeouts.Header,
+		IdleTimeout:   cfg.Timeouts.Idle,
+		BodyTimeout:   cfg.Timeouts.Body,
+		WriteTimeout:  cfg.Timeouts.Write,
+	}
+}
+
+// Shutdown stops accepting, lets the requests under way finish until ctx ends, and closes the upstreams.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	err := g.server.Shutdown(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.settings.Load().pools {
+		p.Close()
+	}
+	return err
+}
+
+// Status is the gateway as operators see it.
+type Status struct {
+	Draining    bool              `json:"draining"`
+	Connections int               `json:"connections"`
+	Upstreams   []upstream.Status `json:"upstreams"`
+}
+
+// Status reports the gateway as it is now, its upstreams in the order of the configuration.
+func (g *Gateway) Status() Status {
+	s := g.settings.Load()
+	st := Status{Draining: g.server.Draining(), Connections: g.server.Stats().Open}
+	for _, name := range s.cfg.UpstreamNames {
+		st.Upstreams = append(st.Upstreams, s.pools[name].Status())
+	}
+	return st
+}
+
+// Ready reports whether the gateway should get traffic: it is not draining, and some target is healthy.
+func (g *Gateway) Ready() (ok bool, reason string) {
+	if g.server.Draining() {
+		return false, "draining"
+	}
+	for _, p := range g.settings.Load().pools {
+		if p.Available() {
+			return true, ""
+		}
+	}
+	return false, "no healthy target"
+}
+
+// Config is the configuration in force.
+func (g *Gateway) Config() *config.Config { return g.settings.Load().cfg }

@@ -1,0 +1,274 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/identify"
+	"github.com/sluicegate/sluice/internal/problem"
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// request is one request on its way through the stages.
+type request struct {
+	*http1.Exchange
+	settings *settings
+	client   identify.Client
+	route    *route // nil until one matches
+	hop      upstream.Hop
+	target   string // who answered, "" if no upstream did
+	gone     bool   // the client left before it was answered
+	idBuf    [32]byte
+}
+
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// serve is the path of every request.
+func (g *Gateway) serve(x *http1.Exchange) {
+	g.metrics.inFlight.Inc()
+	r := requests.Get().(*request)
+	r.begin(x, g.settings.Load())
+	g.answer(r)
+	g.finish(r)
+	*r = request{}
+	requests.Put(r)
+	g.metrics.inFlight.Dec()
+}
+
+func (g *Gateway) answer(r *request) {
+	if r.Refusal != nil {
+		r.refuse(problem.ForRefusal(r.Refusal.Status), r.Refusal.Reason)
+		return
+	}
+	r.settings.identifier.Identify(&r.client, &r.Request, r.Remote.Addr())
+	r.route = r.settings.match(&r.Request)
+	if r.route == nil {
+		r.refuse(problem.NotFound, "no route for "+string(r.Method)+" and this path; see 'routes' in the configuration")
+		return
+	}
+	g.forward(r)
+}
+
+func (r *request) begin(x *http1.Exchange, s *settings) {
+	r.Exchange, r.settings = x, s
+	r.hop.RequestID = r.requestID()
+}
+
+// requestID is the client's own X-Request-Id if it is fit for logs, otherwise a new one of 128 random bits.
+func (r *request) requestID() []byte {
+	for i := range r.Fields {
+		if f := &r.Fields[i]; f.Kind == http1.XRequestID {
+			if len(f.Value) > 0 && len(f.Value) <= maxRequestID && http1.IsVisible(f.Value) {
+				return f.Value
+			}
+			break
+		}
+	}
+	appendHex(appendHex(r.idBuf[:0], rand.Uint64()), rand.Uint64())
+	return r.idBuf[:]
+}
+
+const maxRequestID = 128
+
+func appendHex(dst []byte, n uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		dst = append(dst, "0123456789abcdef"[n>>shift&15])
+	}
+	return dst
+}
+
+// refuse answers with an error of the gateway's own.
+func (r *request) refuse(t *problem.Type, detail string) { r.refuseFor(t, detail, 0) }
+
+func (r *request) refuseFor(t *problem.Type, detail string, retryAfter time.Duration) {
+	problem.Write(r.Exchange, problem.Problem{Type: t, Detail: detail, RequestID: string(r.hop.RequestID), RetryAfter: retryAfter})
+}
+
+// forward sends the request to its upstream and passes the response on.
+func (g *Gateway) forward(r *request) {
+	r.hop.Peer, r.hop.Trusted, r.hop.MaxBody = r.Remote.Addr(), r.client.Trusted, r.route.maxBody
+	if r.route.maxBody > 0 && r.Length > r.route.maxBody {
+		r.refuse(problem.BodyTooLarge, "the body is longer than this route allows")
+		return
+	}
+	call, err := r.route.pool.Do(r.Exchange, &r.hop)
+	if err != nil {
+		g.fail(r, err)
+		return
+	}
+	r.target = call.Target()
+	if err := r.relay(call); err != nil {
+		g.log.Debug("response broken off", "request_id", string(r.hop.RequestID), "target", r.target, "error", err)
+		r.Abort()
+	}
+	call.Close()
+}
+
+// fail answers for an upstream that did not.
+func (g *Gateway) fail(r *request, err error) {
+	var failure *upstream.Error
+	if !errors.As(err, &failure) {
+		panic(err) // Do promises the type
+	}
+	r.target = failure.Target
+	switch failure.Kind {
+	case upstream.NoTarget:
+		r.refuseFor(problem.NoTarget, "every target is unhealthy; try again later", r.route.pool.RetryAfter())
+	case upstream.Connect, upstream.Lost:
+		r.refuse(problem.UpstreamFailed, failure.Kind.String())
+	case upstream.BadResponse:
+		r.refuse(problem.UpstreamInvalid, failure.Kind.String())
+	case upstream.HeaderTimeout, upstream.TotalTimeout:
+		r.refuse(problem.UpstreamTimeout, failure.Kind.String())
+	case upstream.BodyTooLarge:
+		r.refuse(problem.BodyTooLarge, "the body is longer than this route allows")
+	case upstream.ClientBody:
+		r.failBody(failure.Err)
+	case upstream.ClientGone:
+		r.leave()
+	}
+	g.log.Debug("request failed", "request_id", string(r.hop.RequestID), "error", failure)
+}
+
+// failBody answers for a body that could not be read.
+func (r *request) failBody(err error) {
+	var malformed *http1.Error
+	switch {
+	case errors.As(err, &malformed):
+		r.CloseAfter()
+		r.refuse(problem.BadRequest, malformed.Reason)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		r.CloseAfter()
+		r.refuse(problem.RequestTimeout, "the request's body stopped arriving")
+	default:
+		r.leave()
+	}
+}
+
+// leave ends a request whose client has gone: there is nobody to answer.
+func (r *request) leave() {
+	r.gone = true
+	r.Abort()
+}
+
+// statusGone is how a request without an answer is counted, as other gateways do.
+const statusGone = 499
+
+// finish counts and logs the request.
+func (g *Gateway) finish(r *request) {
+	status := r.Status()
+	if r.gone || status == 0 {
+		status = statusGone
+	}
+	took := time.Since(r.Start)
+	g.metrics.count(r, status, took)
+	if r.settings.access {
+		g.logAccess(r, status, took)
+	}
+}
+
+func (g *Gateway) logAccess(r *request, status int, took time.Duration) {
+	routePath := ""
+	if r.route != nil {
+		routePath = r.route.metrics.name
+	}
+	g.log.LogAttrs(context.Background(), slog.LevelInfo, "request",
+		slog.String("request_id", string(r.hop.RequestID)),
+		slog.String("client", string(r.client.Name)),
+		slog.String("address", r.client.Addr.String()),
+		slog.String("method", string(r.Method)),
+		slog.String("target", string(r.Target)),
+		slog.String("route", routePath),
+		slog.String("upstream", r.target),
+		slog.Int("status", status),
+		slog.Int64("bytes", r.Written()),
+		slog.Duration("took", took))
+}
+
+// holdHead is the size, in bytes, up to which a body of known length is awaited before the head is sent, so that both
+// go out together.
+const holdHead = 4 << 10
+
+// relay passes the response on as it arrives.
+func (r *request) relay(call *upstream.Call) error {
+	resp, body := call.Response(), call.Body()
+	for resp.Status < 200 && !resp.Upgraded() {
+		if err := r.Interim(resp.Status, resp.Reason, resp.Fields); err != nil {
+			return err
+		}
+		if err := call.NextInterim(); err != nil {
+			return r.failLate(err)
+		}
+	}
+	r.relayHead(resp)
+	if resp.Upgraded() {
+		return r.tunnel(call)
+	}
+	r.EndHead(relayLength(resp))
+	short := resp.Length >= 0 && resp.Length <= holdHead
+	for {
+		if !body.Ready() && !short {
+			if err := r.Flush(); err != nil {
+				return err
+			}
+		}
+		p, err := body.Next()
+		if err == io.EOF {
+			return r.Finish(body.Trailer())
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := r.Write(p); err != nil {
+			return err
+		}
+	}
+}
+
+// failLate answers for an upstream that sent an interim response and nothing after it.
+func (r *request) failLate(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		r.refuse(problem.UpstreamTimeout, "no final response in time")
+		return nil
+	}
+	r.refuse(problem.UpstreamFailed, "the connection broke before the final response")
+	return nil
+}
+
+// relayLength is the length to declare: that of the body, or what a body would have had.
+func relayLength(resp *http1.Response) int64 {
+	if resp.Length == 0 && resp.Declared < 0 && resp.Status != 304 {
+		return resp.Declared // an answer to HEAD that does not say
+	}
+	if resp.Length == 0 {
+		return resp.Declared
+	}
+	return resp.Length
+}
+
+// relayHead passes the head on: every field as it came and in its order, but for those of one hop and the framing.
+func (r *request) relayHead(resp *http1.Response) {
+	r.Begin(resp.Status, resp.Reason)
+	for i := range resp.Fields {
+		f := &resp.Fields[i]
+		if f.HopByHop() || f.Kind == http1.ContentLength || f.Kind == http1.XRequestID {
+			continue
+		}
+		r.Add(f.Name, f.Value)
+	}
+	if resp.Minor == 0 {
+		r.AddString("Via", "1.0 sluice")
+	} else {
+		r.AddString("Via", "1.1 sluice")
+	}
+	r.Add(requestIDName, r.hop.RequestID)
+}
+
+var requestIDName = []byte("X-Request-Id")

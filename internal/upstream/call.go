@@ -1,0 +1,165 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/http1"
+)
+
+// Call is a request under way whose response has begun. It belongs to one goroutine. Close must be called when the
+// response has been passed on, or has been given up.
+type Call struct {
+	conn   *conn
+	x      *http1.Exchange
+	sender *sender // nil when the request's body was sent with its head
+}
+
+// Target is the host:port that answers.
+func (c *Call) Target() string { return c.conn.target.addr }
+
+// Response is the response's head.
+func (c *Call) Response() *http1.Response { return &c.conn.stream.Response }
+
+// Body is the response's body.
+func (c *Call) Body() *http1.Body { return &c.conn.stream.Body }
+
+// Tunnel returns the connection to the target after it has switched protocols, and what it has sent already. The
+// connection has no deadline, and Close closes it.
+func (c *Call) Tunnel() (net.Conn, []byte) {
+	c.x.WhenGone(nil)
+	c.conn.nc.SetDeadline(time.Time{})
+	return c.conn.nc, c.conn.stream.Buffered()
+}
+
+// NextInterim reads on after an interim response, to the next response's head.
+func (c *Call) NextInterim() error { return c.conn.awaitHead(c.x, c.sender) }
+
+// Close ends the call. The connection is kept for another if this one was complete in both directions.
+func (c *Call) Close() {
+	conn, x, sender := c.conn, c.x, c.sender
+	x.WhenGone(nil)
+	c.x, c.sender = nil, nil
+	sent := true
+	if sender != nil {
+		sent = sender.stop(x)
+	}
+	conn.target.inFlight.Add(-1)
+	if upgraded := conn.stream.Response.Upgraded(); !conn.stream.Release() || !sent || upgraded || conn.aborted.Load() {
+		conn.nc.Close()
+		return
+	}
+	conn.used, conn.idleSince = true, time.Now()
+	conn.pool.keep(conn)
+}
+
+// sender passes a request's body on while the response is awaited.
+type sender struct {
+	done chan struct{} // closed when run has returned
+	err  error         // what stopped it, nil when the whole body was sent; read after done
+}
+
+func startSender(c *conn, x *http1.Exchange, maxBody int64) *sender {
+	s := &sender{done: make(chan struct{})}
+	x.ShareBody()
+	go func() {
+		defer close(s.done)
+		s.err = s.run(c, &x.Body, maxBody)
+		var failed *bodyError
+		if errors.As(s.err, &failed) {
+			c.Abort() // the upstream must not take what it got for a whole request
+			return
+		}
+		c.requestSent()
+	}()
+	return s
+}
+
+// bodyError is a client's body that could not be read to its end.
+type bodyError struct {
+	kind Kind
+	err  error
+}
+
+func (e *bodyError) Error() string { return e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+var errTooLarge = errors.New("the body is longer than allowed")
+
+// run copies the body to the target, framed as the head says.
+func (s *sender) run(c *conn, body *http1.Body, maxBody int64) error {
+	chunked := body.Length() == http1.Chunked
+	w := chunkWriter{c: c, chunked: chunked}
+	for {
+		p, err := body.Next()
+		if err == io.EOF {
+			if chunked {
+				return w.end(body.Trailer())
+			}
+			return nil
+		}
+		if err != nil {
+			return &bodyError{ClientBody, err}
+		}
+		if maxBody > 0 && body.Received() > maxBody {
+			return &bodyError{BodyTooLarge, errTooLarge}
+		}
+		if err := w.write(p); err != nil {
+			return err
+		}
+	}
+}
+
+// stop ends the sender and reports whether the whole request was sent.
+func (s *sender) stop(x *http1.Exchange) bool {
+	select {
+	case <-s.done:
+	default:
+		x.StopBody()
+		<-s.done
+	}
+	x.UnshareBody()
+	return s.err == nil
+}
+
+// join tells the exchange as soon as the sender has left, so that its connection can be used again.
+func (s *sender) join(x *http1.Exchange) {
+	select {
+	case <-s.done:
+		x.UnshareBody()
+	default:
+	}
+}
+
+// chunkWriter writes a body to a target. Each write gets its own time.
+type chunkWriter struct {
+	c       *conn
+	chunked bool
+	out     []byte
+	bufs    net.Buffers
+	vec     [3][]byte
+}
+
+func (w *chunkWriter) write(p []byte) error {
+	w.c.nc.SetWriteDeadline(time.Now().Add(w.c.pool.cfg.Timeouts.Idle))
+	if w.c.aborted.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	if !w.chunked {
+		_, err := w.c.nc.Write(p)
+		return err
+	}
+	w.out = http1.AppendChunkSize(w.out[:0], len(p))
+	w.vec = [3][]byte{w.out, p, {'\r', '\n'}}
+	w.bufs = w.vec[:]
+	_, err := w.bufs.WriteTo(w.c.nc)
+	return err
+}
+
+func (w *chunkWriter) end(trailer []http1.Field) error {
+	_, err := w.c.nc.Write(http1.AppendLastChunk(w.out[:0], trailer))
+	return err
+}

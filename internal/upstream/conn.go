@@ -1,0 +1,143 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/http1"
+)
+
+// conn is one connection to a target. It carries one call at a time.
+type conn struct {
+	pool   *Pool
+	target *target
+	nc     net.Conn
+	stream http1.Stream
+	out    []byte
+
+	call      Call
+	aborted   atomic.Bool
+	used      bool      // it has carried a call before
+	idleSince time.Time // when the last call ended
+
+	headMu   sync.Mutex // orders the end of the request before, or after, the beginning of the response
+	inBody   bool       // the response has begun: reads are its body's, and each renews the deadline; written under headMu
+	deadline time.Time  // the read deadline in force within a body
+	total    time.Time  // when the exchange must be over; zero: no bound
+}
+
+// dial opens a connection to t.
+func (p *Pool) dial(t *target) (*conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Timeouts.Connect)
+	defer cancel()
+	nc, err := p.dialer.DialContext(ctx, "tcp", t.addr)
+	if err != nil {
+		return nil, err
+	}
+	if t.tls {
+		if nc, err = handshake(ctx, nc, t.host); err != nil {
+			return nil, err
+		}
+	}
+	c := &conn{pool: p, target: t, nc: nc}
+	c.call.conn = c
+	c.stream.Reset(c)
+	return c, nil
+}
+
+func handshake(ctx context.Context, nc net.Conn, host string) (net.Conn, error) {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	tc := tls.Client(nc, &tls.Config{ServerName: name, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+// Read reads from the target; within a body, each read gets its own time.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.inBody {
+		c.renew(time.Now())
+	}
+	n, err := c.nc.Read(p)
+	if err != nil && c.aborted.Load() {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+// renew gives the next read of a body up to the idle timeout, a quarter more at most.
+func (c *conn) renew(now time.Time) {
+	idle := c.pool.cfg.Timeouts.Idle
+	if c.deadline.Sub(now) >= idle {
+		return
+	}
+	c.deadline = now.Add(idle + idle/4)
+	c.setReadDeadline(c.deadline)
+}
+
+// setReadDeadline sets the deadline, but not beyond the end of the exchange as a whole.
+//
+// Abort sets the flag first and a deadline in the past after it; whoever replaces that deadline sees the flag.
+func (c *conn) setReadDeadline(t time.Time) {
+	if !c.total.IsZero() && (t.IsZero() || c.total.Before(t)) {
+		t = c.total
+	}
+	c.nc.SetReadDeadline(t)
+	if c.aborted.Load() {
+		c.nc.SetDeadline(past)
+	}
+}
+
+// requestSent starts the time for the response's head, unless the response has begun before the request was complete.
+func (c *conn) requestSent() {
+	c.headMu.Lock()
+	defer c.headMu.Unlock()
+	if !c.inBody {
+		c.setReadDeadline(time.Now().Add(c.pool.cfg.Timeouts.Header))
+	}
+}
+
+func (c *conn) responseBegun() {
+	c.headMu.Lock()
+	c.inBody = true
+	c.headMu.Unlock()
+}
+
+var past = time.Unix(1, 0)
+
+// Abort makes whoever waits for the target give up. It implements http1.Aborter.
+func (c *conn) Abort() {
+	c.aborted.Store(true)
+	c.nc.SetDeadline(past)
+}
+
+// begin prepares the connection for a call that starts now.
+func (c *conn) begin(now time.Time, t config.UpstreamTimeouts) {
+	c.inBody, c.deadline, c.total = false, time.Time{}, time.Time{}
+	if t.Total > 0 {
+		c.total = now.Add(t.Total)
+	}
+}
+
+// fresh reports whether an idle connection can be used for another request. A look at the socket costs a system call,
+// so it is left out where a mistake costs nothing: the connection was in use a moment ago, and the request can be
+// sent again.
+func (c *conn) fresh(now time.Time, repeatable bool) bool {
+	if repeatable && now.Sub(c.idleSince) < quietTime {
+		return true
+	}
+	return c.stream.Idle() && http1.Quiet(c.nc)
+}
+
+const quietTime = 100 * time.Millisecond

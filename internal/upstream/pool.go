@@ -1,0 +1,342 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/http1"
+)
+
+// maxHead bounds the head of a response, in bytes.
+const maxHead = 64 << 10
+
+// Pool is one upstream: its targets, their connections and their health. Safe for concurrent use.
+type Pool struct {
+	cfg     *config.Upstream
+	log     *slog.Logger
+	targets []*target
+	dialer  net.Dialer
+	budget  *budget
+	turn    atomic.Uint64 // where the next search for a target begins
+	retries atomic.Int64
+
+	closed atomic.Bool
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	jobs   sync.WaitGroup // health checks and the closing of idle connections
+}
+
+// New starts an upstream. Close stops it.
+func New(cfg *config.Upstream, log *slog.Logger) *Pool {
+	p := &Pool{
+		cfg:    cfg,
+		log:    log.With("upstream", cfg.Name),
+		budget: newBudget(float64(cfg.Retries.Budget)),
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	for _, u := range cfg.Targets {
+		p.targets = append(p.targets, newTarget(u))
+	}
+	p.jobs.Go(p.trimIdle)
+	if cfg.Health != nil {
+		for _, t := range p.targets {
+			p.jobs.Go(func() { p.checkHealth(t) })
+		}
+	}
+	return p
+}
+
+// Config is what the pool was made from.
+func (p *Pool) Config() *config.Upstream { return p.cfg }
+
+// Close stops the checks and closes idle connections. Calls under way go on, and close their connections at their end.
+func (p *Pool) Close() {
+	if p.closed.Swap(true) {
+		return
+	}
+	p.cancel()
+	p.jobs.Wait()
+	for _, t := range p.targets {
+		t.closeIdle(time.Now().Add(time.Hour))
+	}
+}
+
+// Do sends the exchange's request to a target and returns the call when the response has begun. Its error is always
+// an *Error.
+func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
+	p.budget.request()
+	var tried tries
+	for attempt := 0; ; attempt++ {
+		t := p.pick(x.Start, &tried)
+		if t == nil && attempt == 0 {
+			return nil, &Error{Kind: NoTarget}
+		}
+		call, err := p.call(t, x, hop)
+		if err == nil {
+			t.failures.Store(0)
+			return call, nil
+		}
+		p.note(t, err)
+		tried.add(t)
+		if attempt >= p.cfg.Retries.Max || !p.repeatable(x, err) || p.pick(x.Start, &tried) == nil || !p.budget.take() {
+			return nil, err
+		}
+		p.retries.Add(1)
+	}
+}
+
+// tries are the targets that a request has been sent to. Retries are few, so it is a list.
+type tries struct {
+	list [maxTries]*target
+	n    int
+}
+
+const maxTries = 11 // the first and config's bound of ten retries
+
+func (s *tries) add(t *target) {
+	if s.n < maxTries {
+		s.list[s.n] = t
+		s.n++
+	}
+}
+
+func (s *tries) has(t *target) bool {
+	for _, u := range s.list[:s.n] {
+		if u == t {
+			return true
+		}
+	}
+	return false
+}
+
+// pick chooses a target that has not been tried. One that was ejected is better than none: ejecting is a guess, and
+// must not turn a bad moment of every target into an outage.
+func (p *Pool) pick(now time.Time, tried *tries) *target {
+	if len(p.targets) == 1 {
+		if t := p.targets[0]; t.healthy.Load() && tried.n == 0 {
+			return t
+		}
+		return nil
+	}
+	from := int(p.turn.Add(1) % uint64(len(p.targets)))
+	if t := p.search(from, func(t *target) bool { return !t.ejected(now) && !tried.has(t) }); t != nil {
+		return t
+	}
+	return p.search(from, func(t *target) bool { return !tried.has(t) })
+}
+
+// search returns the target that the balance prefers among the healthy ones that will do, looking from index from on.
+func (p *Pool) search(from int, will func(*target) bool) *target {
+	var best *target
+	for i := range p.targets {
+		t := p.targets[(from+i)%len(p.targets)]
+		if !t.healthy.Load() || !will(t) {
+			continue
+		}
+		if p.cfg.Balance == config.RoundRobin {
+			return t
+		}
+		if best == nil || t.inFlight.Load() < best.inFlight.Load() {
+			best = t
+		}
+	}
+	return best
+}
+
+// repeatable reports whether the request may be sent once more: nothing of it was sent, or it is idempotent and its
+// body, if any, is still at hand. Timeouts are not repeated: they would double the load of an upstream that is slow.
+func (p *Pool) repeatable(x *http1.Exchange, err *Error) bool {
+	_, whole := x.Body.Whole()
+	if !whole || x.Upgrades() {
+		return err.Kind == Connect
+	}
+	return err.Kind == Connect || err.Kind == Lost && x.Idempotent()
+}
+
+// note counts a failure, and ejects a target that fails too often.
+func (p *Pool) note(t *target, err *Error) {
+	t.outcomes[err.Kind].Add(1)
+	if !err.Kind.blamesTarget() {
+		return
+	}
+	n := t.failures.Add(1)
+	if limit := int64(p.cfg.Eject.Failures); limit > 0 && n >= limit && len(p.targets) > 1 {
+		now := time.Now()
+		if !t.ejected(now) {
+			t.ejectedUntil.Store(now.Add(p.cfg.Eject.For).UnixNano())
+			t.ejections.Add(1)
+			p.log.Warn("target ejected after failures in a row", "target", t.addr, "failures", n, "for", p.cfg.Eject.For, "last", err)
+		}
+	}
+}
+
+// call sends the request to t. A kept connection that turns out to have been closed by the target is replaced once.
+func (p *Pool) call(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
+	t.calls.Add(1)
+	t.inFlight.Add(1)
+	c, err := p.connect(t, x)
+	if err == nil {
+		var call *Call
+		if call, err = p.attempt(c, x, hop); err == nil {
+			return call, nil
+		}
+		if c.used && err.Kind == Lost && p.repeatable(x, err) {
+			if c, err = p.connectNew(t); err == nil {
+				if call, err = p.attempt(c, x, hop); err == nil {
+					return call, nil
+				}
+			}
+		}
+	}
+	t.inFlight.Add(-1)
+	return nil, err
+}
+
+// connect takes a kept connection, or opens one.
+func (p *Pool) connect(t *target, x *http1.Exchange) (*conn, *Error) {
+	_, whole := x.Body.Whole()
+	for c := t.popIdle(); c != nil; c = t.popIdle() {
+		if c.fresh(x.Start, whole && x.Idempotent()) {
+			return c, nil
+		}
+		c.nc.Close()
+	}
+	return p.connectNew(t)
+}
+
+func (p *Pool) connectNew(t *target) (*conn, *Error) {
+	c, err := p.dial(t)
+	if err != nil {
+		return nil, &Error{Kind: Connect, Target: t.addr, Err: err}
+	}
+	return c, nil
+}
+
+// keep puts a connection back.
+func (p *Pool) keep(c *conn) {
+	if p.closed.Load() || !c.target.pushIdle(c, p.cfg.KeepAlive.MaxIdle) {
+		c.nc.Close()
+		return
+	}
+	if p.closed.Load() { // Close may have emptied the list just before c was put there
+		c.target.closeIdle(time.Now().Add(time.Hour))
+	}
+}
+
+// attempt sends the request on c and waits for the response to begin. If it fails, c is closed.
+func (p *Pool) attempt(c *conn, x *http1.Exchange, hop *Hop) (*Call, *Error) {
+	c.begin(x.Start, p.cfg.Timeouts)
+	x.WhenGone(c)
+	call := &c.call
+	call.x = x
+	c.send(x, hop, call)
+	err := c.awaitHead(x, call.sender)
+	if err == nil {
+		return call, nil
+	}
+	x.WhenGone(nil)
+	failure := c.explain(x, err, call.sender)
+	if call.sender != nil {
+		call.sender.stop(x)
+	}
+	c.nc.Close()
+	return nil, failure
+}
+
+// send writes the head, and the body with it if it has been received already. A longer body gets a goroutine.
+func (c *conn) send(x *http1.Exchange, hop *Hop, call *Call) {
+	host := ""
+	if c.pool.cfg.Host == config.HostTarget {
+		host = c.target.host
+	}
+	c.out = appendHead(c.out[:0], &x.Request, hop, host, c.target.host)
+	body, whole := x.Body.Whole()
+	if whole {
+		c.out = append(c.out, body...)
+	}
+	c.setReadDeadline(time.Now().Add(c.pool.cfg.Timeouts.Header))
+	// A failed write is not the end: the target may have answered before it closed, and its answer tells more.
+	c.nc.Write(c.out)
+	if !whole {
+		c.setReadDeadline(time.Time{}) // until the body is sent
+		call.sender = startSender(c, x, hop.MaxBody)
+	}
+}
+
+// awaitHead reads the next head, and passes over 100 Continue, which the client has got already if it wanted it.
+func (c *conn) awaitHead(x *http1.Exchange, s *sender) error {
+	for {
+		if err := c.stream.Next(maxHead, x.IsMethod("HEAD")); err != nil {
+			return err
+		}
+		if c.stream.Response.Status != 100 {
+			break
+		}
+	}
+	c.responseBegun()
+	if s != nil {
+		s.join(x)
+	}
+	if c.stream.Response.Upgraded() && !x.Upgrades() {
+		return errUpgrade
+	}
+	return nil
+}
+
+var errUpgrade = errors.New("101 Switching Protocols that nobody asked for")
+
+// explain finds out why no response has begun.
+func (c *conn) explain(x *http1.Exchange, err error, s *sender) *Error {
+	e := &Error{Kind: Lost, Target: c.target.addr, Err: err}
+	var malformed *http1.Error
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e.Kind, e.Err = c.explainTimeout(x, s)
+	case errors.As(err, &malformed) || err == errUpgrade:
+		e.Kind = BadResponse
+	case err == io.EOF:
+		e.Err = errors.New("closed without an answer")
+	}
+	return e
+}
+
+func (c *conn) explainTimeout(x *http1.Exchange, s *sender) (Kind, error) {
+	if c.aborted.Load() && s != nil {
+		s.stop(x)
+		var failed *bodyError
+		if errors.As(s.err, &failed) {
+			return failed.kind, failed.err
+		}
+	}
+	switch {
+	case c.aborted.Load():
+		return ClientGone, nil
+	case !c.total.IsZero() && !time.Now().Before(c.total):
+		return TotalTimeout, nil
+	}
+	return HeaderTimeout, nil
+}
+
+// trimIdle closes connections that have been idle too long.
+func (p *Pool) trimIdle() {
+	tick := time.NewTicker(max(p.cfg.KeepAlive.Idle/4, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, t := range p.targets {
+				t.closeIdle(now.Add(-p.cfg.KeepAlive.Idle))
+			}
+		}
+	}
+}
