@@ -17,3 +17,10 @@ type ClientTimeouts struct {
 func (t *ClientTimeouts) defaults() {
 	*t = ClientTimeouts{Header: 10 * time.Second, Idle: 60 * time.Second, Body: 30 * time.Second, Write: 30 * time.Second}
 }
+
+func (t *ClientTimeouts) validate(at *node, r *report) {
+	r.positive(at.get("header"), t.Header)
+	r.positive(at.get("idle"), t.Idle)
+	r.positive(at.get("body"), t.Body)
+	r.positive(at.get("write"), t.Write)
+}

@@ -10,7 +10,16 @@
 // docs/config.md describes every key; a test keeps it complete.
 package config
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+)
 
 // Duration is a length of time. In a file it is a Go duration with its unit: 500ms, 30s, 1m30s, 1h.
 type Duration = time.Duration
@@ -27,7 +36,7 @@ type Config struct {
 	// MaxHeader bounds the head of a request, its request line and all its fields; a longer one is answered with 431.
 	// 1KiB to 1MiB, default 16KiB.
 	MaxHeader Size `yaml:"max_header"`
-	// MaxURI bounds the request target; a longer one is answered with 414. 64B to MaxHeader, default 8KiB.
+	// MaxURI bounds the request target; a longer one is answered with 414. 64B to 1MiB, default 8KiB.
 	MaxURI Size `yaml:"max_uri"`
 	// Timeouts bound how long a client may take.
 	Timeouts ClientTimeouts `yaml:"timeouts"`
@@ -65,4 +74,103 @@ func Default() *Config {
 	c := new(Config)
 	c.defaults()
 	return c
+}
+
+// Load reads the file at path and the files that it names. Variables are looked up with env, such as [os.LookupEnv]; a nil
+// env has none. The error is an [Errors].
+func Load(path string, env func(name string) (string, bool)) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, Errors{{File: path, Msg: reason(err)}}
+	}
+	return Parse(path, data, env, readFile)
+}
+
+// Parse is Load for a file that was read already. The files that it names are read with readFile, by a path that is
+// relative to the directory of name. The error is an [Errors].
+func Parse(name string, data []byte, env func(string) (string, bool), readFile func(path string) ([]byte, error)) (*Config, error) {
+	r := &report{file: name}
+	c := new(Config)
+	root := readTree(data, env, r)
+	if root != nil {
+		(&decoder{r}).value(root, reflect.ValueOf(c).Elem())
+		c.Path = name
+		keys := keyFiles{dir: filepath.Dir(name), env: env, read: readFile, report: r}
+		keys.load(c.Identify.Sources, root.get("identify").get("sources"))
+	}
+	if len(r.errs) > 0 {
+		return nil, r.errs.sorted()
+	}
+	return c, nil
+}
+
+// Single returns a configuration without a file: one upstream with one target, named "default", and one route to it for
+// everything. An empty listen or admin is its default. The error is an [Errors] that names the flags of `sluice serve`.
+func Single(upstream, listen, admin string) (*Config, error) {
+	flag := func(name, value string) *node { return &node{path: "--" + name, text: value} }
+	root := mappingOf("upstreams", mappingOf("default", mappingOf("targets",
+		&node{kind: sequence, items: []*node{flag("upstream", upstream)}})))
+	route := mappingOf("path", &node{text: "/*"}, "upstream", &node{text: "default"})
+	root.add("routes", &node{kind: sequence, items: []*node{route}})
+	if listen != "" {
+		root.add("listen", flag("listen", listen))
+	}
+	if admin != "" {
+		root.add("admin", mappingOf("listen", flag("admin", admin)))
+	}
+	r, c := new(report), new(Config)
+	(&decoder{r}).value(root, reflect.ValueOf(c).Elem())
+	if len(r.errs) > 0 {
+		return nil, r.errs
+	}
+	return c, nil
+}
+
+// readFile reads a file of at most one byte more than a file may have.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, int64(maxFile)+1))
+}
+
+// reason says why a file cannot be read, without its path.
+func reason(err error) string {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		err = pathError.Err
+	}
+	return fmt.Sprintf("cannot read the file: %v", err)
+}
+
+// forthcoming are the sections of the whole of Sluice that this version does not have.
+func (*Config) forthcoming() []string {
+	return []string{"data_dir", "redis", "nats", "meter", "limits", "access"}
+}
+
+func (c *Config) validate(at *node, r *report) {
+	r.hostPort(at.get("listen"), c.Listen)
+	r.between(at.get("max_connections"), c.MaxConnections, 1, 1_000_000)
+	r.sizeBetween(at.get("max_header"), c.MaxHeader, KiB, MiB)
+	r.sizeBetween(at.get("max_uri"), c.MaxURI, 64, MiB)
+	if sameAddress(c.Listen, c.Admin.Listen) {
+		r.errorf(at.get("admin").get("listen"), "the same port as listen, %s: expected another one", c.Listen)
+	}
+	c.nameUpstreams(at.get("upstreams"), r)
+	c.validateRoutes(at.get("routes"), r)
+}
+
+// nameUpstreams gives every upstream its name.
+func (c *Config) nameUpstreams(at *node, r *report) {
+	for _, e := range at.entries {
+		if u := c.Upstreams[e.key.text]; u != nil {
+			u.Name = e.key.text
+			c.UpstreamNames = append(c.UpstreamNames, u.Name)
+		}
+	}
+	if at.kind == mapping && len(at.entries) == 0 {
+		r.errorf(at, "empty, expected at least one upstream")
+	}
 }

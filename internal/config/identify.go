@@ -28,7 +28,8 @@ type Source struct {
 type APIKeySource struct {
 	// Header is the request field that carries the key. Required.
 	Header string `yaml:"header,required"`
-	// File lists the keys; a relative path is relative to the configuration file. Required.
+	// File lists the keys. In the configuration a relative path is relative to the directory of the configuration file;
+	// here it is the path that was read. Required.
 	File string `yaml:"file,required"`
 	// Keys is what File holds, each hash once.
 	Keys []Key `yaml:"-"`
@@ -46,7 +47,36 @@ func (i *Identify) defaults() {
 	*i = Identify{Sources: []Source{{Address: address}}, MaxNames: 1000}
 }
 
-func (a *AddressSource) defaults() { *a = AddressSource{IPv6Prefix: DefaultIPv6Prefix} }
+func (a *AddressSource) defaults() { *a = AddressSource{IPv6Prefix: 64} }
 
-// DefaultIPv6Prefix is the network that one subscriber usually has.
-const DefaultIPv6Prefix = 64
+func (i *Identify) validate(at *node, r *report) {
+	r.between(at.get("max_names"), i.MaxNames, 1, 1_000_000)
+	sources := at.get("sources")
+	if len(i.Sources) == 0 {
+		r.errorf(sources, "empty, expected at least one source")
+	}
+	for n, s := range i.Sources[:max(len(i.Sources)-1, 0)] {
+		if s.Address != nil {
+			r.errorf(sources.item(n+1), "never used: every client has an address, which the source before takes")
+		}
+	}
+}
+
+func (s *Source) validate(at *node, r *report) {
+	if len(at.entries) != 1 {
+		r.errorf(at, "expected exactly one of api_key, header, query, address")
+	}
+	if s.Header != "" {
+		r.fieldName(at.get("header"), s.Header)
+	}
+}
+
+func (s *APIKeySource) validate(at *node, r *report) {
+	if s.Header != "" {
+		r.fieldName(at.get("header"), s.Header)
+	}
+}
+
+func (a *AddressSource) validate(at *node, r *report) {
+	r.between(at.get("ipv6_prefix"), a.IPv6Prefix, 1, 128)
+}

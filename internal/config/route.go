@@ -1,5 +1,10 @@
 package config
 
+import (
+	"slices"
+	"strings"
+)
+
 // Route sends the requests that match it to an upstream.
 type Route struct {
 	// Path that it matches: "/exact", or "/prefix/*" for everything below "/prefix/" ("/prefix" itself is not), or "/*" for
@@ -11,4 +16,75 @@ type Route struct {
 	Upstream string `yaml:"upstream,required"`
 	// MaxBody bounds a request's body; a longer one is answered with 413. Default 0: no limit.
 	MaxBody Size `yaml:"max_body"`
+}
+
+func (*Route) forthcoming() []string {
+	return []string{"limits", "cache", "coalesce", "merge", "async"}
+}
+
+func (t *Route) validate(at *node, r *report) {
+	if t.Path != "" {
+		t.validatePath(at.get("path"), r)
+	}
+	methods := at.get("methods")
+	for i, m := range t.Methods {
+		switch at := methods.item(i); {
+		case at.kind == scalar && (!isToken(m) || strings.ToUpper(m) != m):
+			r.errorf(at, "%q is not a method, expected upper case as in GET", m)
+		case m != "" && slices.Contains(t.Methods[:i], m):
+			r.errorf(at, "duplicate method %s, expected it once", m)
+		}
+	}
+	if methods.kind == sequence && len(methods.items) == 0 {
+		r.errorf(methods, "empty, expected at least one method; without the key every method matches")
+	}
+}
+
+func (t *Route) validatePath(at *node, r *report) {
+	prefix, isPrefix := strings.CutSuffix(t.Path, "*")
+	switch {
+	case t.Path[0] != '/', isPrefix && !strings.HasSuffix(prefix, "/"), strings.Contains(prefix, "*"):
+		r.errorf(at, "%q: expected a path as in /exact, /prefix/* or /*", t.Path)
+	case strings.ContainsAny(t.Path, "?#"), strings.ContainsFunc(t.Path, notInTarget):
+		r.errorf(at, "%q: expected a path without a query, a fragment, spaces or control characters", t.Path)
+	}
+	for segment := range strings.SplitSeq(t.Path, "/") {
+		if segment == "." || segment == ".." {
+			r.errorf(at, "%q: expected a path without . and .. segments", t.Path)
+			return
+		}
+	}
+}
+
+// covers reports whether every request that matches o matches t.
+func (t *Route) covers(o *Route) bool {
+	if len(t.Methods) > 0 {
+		if len(o.Methods) == 0 || slices.ContainsFunc(o.Methods, func(m string) bool { return !slices.Contains(t.Methods, m) }) {
+			return false
+		}
+	}
+	if prefix, ok := strings.CutSuffix(t.Path, "*"); ok {
+		return strings.HasPrefix(o.Path, prefix)
+	}
+	return t.Path == o.Path
+}
+
+// validateRoutes checks the routes against the upstreams and against each other.
+func (c *Config) validateRoutes(at *node, r *report) {
+	if at.kind == sequence && len(at.items) == 0 {
+		r.errorf(at, "empty, expected at least one route")
+	}
+	for i, t := range c.Routes {
+		if t == nil {
+			continue
+		}
+		item := at.item(i)
+		if _, exists := c.Upstreams[t.Upstream]; !exists && t.Upstream != "" {
+			r.errorf(item.get("upstream"), "no upstream %q is defined, %s", t.Upstream, suggest(t.Upstream, c.UpstreamNames))
+		}
+		earlier := slices.IndexFunc(c.Routes[:i], func(e *Route) bool { return e != nil && e.Path != "" && e.covers(t) })
+		if earlier >= 0 && t.Path != "" {
+			r.errorf(item.get("path"), "never reached: the route in line %d matches every request of this one", at.item(earlier).line)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -57,15 +58,15 @@ type Health struct {
 	Interval Duration `yaml:"interval"`
 	// Timeout of one check, more than 0. Default 2s.
 	Timeout Duration `yaml:"timeout"`
-	// UnhealthyAfter is how many failures in a row take a target out. At least 1, default 3.
+	// UnhealthyAfter is how many failures in a row take a target out. 1 to 1000, default 3.
 	UnhealthyAfter int `yaml:"unhealthy_after"`
-	// HealthyAfter is how many successes in a row bring it back. At least 1, default 2.
+	// HealthyAfter is how many successes in a row bring it back. 1 to 1000, default 2.
 	HealthyAfter int `yaml:"healthy_after"`
 }
 
 // Eject takes a target out of the pool when real requests fail on it.
 type Eject struct {
-	// Failures in a row that eject a target; 0 never does. Default 5.
+	// Failures in a row that eject a target; 0 never does. 0 to 1000, default 5.
 	Failures int `yaml:"failures"`
 	// For is how long it stays out, more than 0. Default 10s.
 	For Duration `yaml:"for"`
@@ -93,7 +94,7 @@ type Retries struct {
 
 // KeepAlive bounds the idle connections to each target.
 type KeepAlive struct {
-	// MaxIdle is how many are kept for each target, 0 or more. Default 256.
+	// MaxIdle is how many are kept for each target, 0 to 1000000. Default 256.
 	MaxIdle int `yaml:"max_idle"`
 	// Idle is how long one is kept, more than 0. Default 60s.
 	Idle Duration `yaml:"idle"`
@@ -117,6 +118,56 @@ func (t *UpstreamTimeouts) defaults() {
 	*t = UpstreamTimeouts{Connect: time.Second, Header: 10 * time.Second, Idle: 5 * time.Minute}
 }
 
-func (r *Retries) defaults() { *r = Retries{Max: 1, Budget: 10} }
+func (x *Retries) defaults() { *x = Retries{Max: 1, Budget: 10} }
 
 func (k *KeepAlive) defaults() { *k = KeepAlive{MaxIdle: 256, Idle: 60 * time.Second} }
+
+func (*Upstream) forthcoming() []string { return []string{"max_in_flight", "queue"} }
+
+func (u *Upstream) validate(at *node, r *report) {
+	targets := at.get("targets")
+	if targets.kind == sequence && len(targets.items) == 0 {
+		r.errorf(targets, "empty, expected at least one target")
+	}
+	first := make(map[string]*node)
+	for i, t := range u.Targets {
+		if t == nil { // has a mistake
+			continue
+		}
+		if seen := first[t.String()]; seen != nil {
+			r.errorf(targets.item(i), "duplicate target %s, expected it once; it is in line %d already", t, seen.line)
+			continue
+		}
+		first[t.String()] = targets.item(i)
+	}
+}
+
+func (h *Health) validate(at *node, r *report) {
+	if h.Path != "" && (h.Path[0] != '/' || strings.ContainsFunc(h.Path, notInTarget)) {
+		r.errorf(at.get("path"), "%q: expected a path that starts with /, as in /healthz", h.Path)
+	}
+	r.positive(at.get("interval"), h.Interval)
+	r.positive(at.get("timeout"), h.Timeout)
+	r.between(at.get("unhealthy_after"), h.UnhealthyAfter, 1, 1000)
+	r.between(at.get("healthy_after"), h.HealthyAfter, 1, 1000)
+}
+
+func (e *Eject) validate(at *node, r *report) {
+	r.between(at.get("failures"), e.Failures, 0, 1000)
+	r.positive(at.get("for"), e.For)
+}
+
+func (t *UpstreamTimeouts) validate(at *node, r *report) {
+	r.positive(at.get("connect"), t.Connect)
+	r.positive(at.get("header"), t.Header)
+	r.positive(at.get("idle"), t.Idle)
+}
+
+func (x *Retries) validate(at *node, r *report) {
+	r.between(at.get("max"), x.Max, 0, 10)
+}
+
+func (k *KeepAlive) validate(at *node, r *report) {
+	r.between(at.get("max_idle"), k.MaxIdle, 0, 1_000_000)
+	r.positive(at.get("idle"), k.Idle)
+}

@@ -31,7 +31,7 @@ func newMetrics() *metrics {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "sluice_request_duration_seconds", Help: "From the end of a request's head to the end of its response.", Buckets: buckets,
 		}, []string{"route"}),
-		clients: newClientCounts(),
+		clients:  newClientCounts(),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_requests_in_flight", Help: "Requests being worked on."}),
 	}
 	m.unrouted = m.route("none")

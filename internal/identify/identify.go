@@ -29,6 +29,9 @@ type Client struct {
 	buf [64]byte // holds Name when it is an address
 }
 
+// defaultIPv6Prefix is the network that one subscriber usually has.
+const defaultIPv6Prefix = 64
+
 // Identifier names clients as a configuration says. Safe for concurrent use.
 type Identifier struct {
 	trusted []netip.Prefix
@@ -74,7 +77,7 @@ func (id *Identifier) Identify(c *Client, r *http1.Request, peer netip.Addr) {
 			return
 		}
 	}
-	c.nameByAddr(config.DefaultIPv6Prefix)
+	c.nameByAddr(defaultIPv6Prefix)
 }
 
 func (id *Identifier) isTrusted(a netip.Addr) bool {
