@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/sluicegate/sluice/internal/admin"
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/gateway"
+	"github.com/sluicegate/sluice/internal/http1"
+)
+
+// node is one running gateway with its admin listener: what serve and demo have in common.
+type node struct {
+	cfg    *config.Config // as it was at the start
+	load   func() (*config.Config, error)
+	log    *slog.Logger
+	level  slog.LevelVar
+	gate   *gateway.Gateway
+	admin  *admin.Server
+	reg    *prometheus.Registry
+	loads  *prometheus.CounterVec
+	loadMu sync.Mutex // held while the configuration is replaced
+
+	listener, adminListener net.Listener
+}
+
+// newNode binds both listeners, so that a taken port is found before anything starts. load reads the configuration
+// again; it is nil when there is no file.
+func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.Writer) (*node, error) {
+	n := &node{cfg: cfg, load: load, reg: prometheus.NewRegistry()}
+	n.log = newLogger(stderr, &cfg.Log, &n.level)
+	var err error
+	if n.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen for clients: %w", err)
+	}
+	if n.adminListener, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
+		n.listener.Close()
+		return nil, fmt.Errorf("listen for operators: %w", err)
+	}
+	n.loads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_config_reloads_total", Help: "Attempts to apply the configuration file anew, by result.",
+	}, []string{"result"})
+	n.reg.MustRegister(n.loads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.gate = gateway.New(cfg, n.log, n.reg)
+	n.admin = admin.New(admin.Options{
+		Token:   cfg.Admin.Token,
+		PProf:   cfg.Admin.PProf,
+		Metrics: n.reg,
+		Log:     n.log,
+		Ready:   n.gate.Ready,
+		Status:  func() any { return n.gate.Status() },
+		Reload:  n.reload,
+	})
+	return n, nil
+}
+
+func (n *node) url() string      { return "http://" + n.listener.Addr().String() }
+func (n *node) adminURL() string { return "http://" + n.adminListener.Addr().String() }
+
+// run serves until ctx ends, a signal asks to stop, or a listener fails. SIGHUP reloads the configuration. A second
+// signal to stop ends the process at once.
+func (n *node) run(ctx context.Context) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
+	failed := make(chan error, 2)
+	go func() { failed <- n.gate.Serve(n.listener) }()
+	go func() { failed <- n.admin.Serve(n.adminListener) }()
+	for {
+		select {
+		case <-hup:
+			n.reload(ctx) // logs its own failure
+		case err := <-failed:
+			return errors.Join(err, n.shutdown(ctx))
+		case <-ctx.Done():
+			stop() // the next signal has its default effect: the process ends
+			n.log.Info("stopping", "timeout", n.gate.Config().ShutdownTimeout)
+			return n.shutdown(ctx)
+		}
+	}
+}
+
+// shutdown ends the traffic first and the admin listener last, so that /readyz can say what is going on.
+func (n *node) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.gate.Config().ShutdownTimeout)
+	defer cancel()
+	err := n.gate.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		n.log.Warn("stopped with requests in flight: shutdown_timeout has passed")
+		err = nil
+	}
+	closeNow, done := context.WithCancel(context.WithoutCancel(ctx))
+	done()
+	n.admin.Shutdown(closeNow)
+	n.log.Info("stopped")
+	return err
+}
+
+// reload reads the configuration file again and applies it. A bad file changes nothing.
+func (n *node) reload(context.Context) error {
+	n.loadMu.Lock()
+	defer n.loadMu.Unlock()
+	err := n.tryReload()
+	if err != nil {
+		n.loads.WithLabelValues("failure").Inc()
+		n.log.Error("configuration not reloaded, the old one stays", "error", err)
+		return err
+	}
+	n.loads.WithLabelValues("success").Inc()
+	n.log.Info("configuration reloaded", "file", n.gate.Config().Path)
+	return nil
+}
+
+func (n *node) tryReload() error {
+	if n.load == nil {
+		return admin.ErrNoFile
+	}
+	cfg, err := n.load()
+	if err != nil {
+		return err
+	}
+	if err := n.sameProcess(cfg); err != nil {
+		return err
+	}
+	setLevel(&n.level, &cfg.Log)
+	n.gate.Apply(cfg)
+	return nil
+}
+
+// sameProcess refuses changes that only a new process can make.
+func (n *node) sameProcess(cfg *config.Config) error {
+	for _, c := range []struct {
+		key     string
+		changed bool
+	}{
+		{"listen", cfg.Listen != n.cfg.Listen},
+		{"admin", cfg.Admin != n.cfg.Admin},
+		{"log.format", cfg.Log.Format != n.cfg.Log.Format},
+	} {
+		if c.changed {
+			return fmt.Errorf("%s: %s has changed, which takes effect only when the process is started anew", cfg.Path, c.key)
+		}
+	}
+	return nil
+}
+
+// ended reports whether err only says that a server was shut down.
+func ended(err error) bool { return err == nil || errors.Is(err, http1.ErrServerClosed) }

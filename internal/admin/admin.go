@@ -1,0 +1,172 @@
+// Package admin is what operators talk to: health, readiness, metrics, profiles, and an API in JSON. It is served by
+// net/http on a listener of its own, away from the traffic.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sluicegate/sluice/internal/version"
+)
+
+// Options say what there is to administrate.
+type Options struct {
+	Token   string // must come as "Authorization: Bearer TOKEN" with every request but the probes; "" asks for none
+	PProf   bool   // serve /debug/pprof/
+	Metrics prometheus.Gatherer
+	Log     *slog.Logger
+
+	Ready  func() (ok bool, reason string)
+	Status func() any                      // what /api/v1/status answers
+	Reload func(ctx context.Context) error // applies the configuration file anew
+}
+
+// ErrNoFile is what Reload returns when there is no file to read.
+var ErrNoFile = errors.New("there is no configuration file to reload: this process was started without one")
+
+// Server is the admin listener. Make one with New.
+type Server struct {
+	opts Options
+	http http.Server
+}
+
+// New makes a server. Nothing is served before Serve.
+func New(opts Options) *Server {
+	s := &Server{opts: opts}
+	s.http = http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
+	}
+	return s
+}
+
+// Serve answers on ln until Shutdown.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops the server, and waits for its requests until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+func (s *Server) routes() http.Handler {
+	guarded := http.NewServeMux()
+	guarded.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelWarn),
+	}))
+	guarded.HandleFunc("GET /api/v1/version", s.version)
+	guarded.HandleFunc("GET /api/v1/status", s.status)
+	guarded.HandleFunc("POST /api/v1/reload", s.reload)
+	if s.opts.PProf {
+		guarded.HandleFunc("/debug/pprof/", pprof.Index)
+		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	guarded.HandleFunc("GET /{$}", s.index)
+
+	all := http.NewServeMux()
+	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	all.HandleFunc("GET /readyz", s.ready)
+	all.Handle("/", s.guard(guarded))
+	return all
+}
+
+// guard asks for the token, and keeps the pages of other sites from acting: a browser tells where a request that
+// changes something comes from.
+func (s *Server) guard(next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(s.opts.Token))
+	sameOrigin := http.NewCrossOriginProtection().Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.opts.Token != "" {
+			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			got := sha256.Sum256([]byte(strings.TrimSpace(token)))
+			if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="sluice admin"`)
+				writeError(w, http.StatusUnauthorized, "the admin token is missing or wrong: send Authorization: Bearer TOKEN")
+				return
+			}
+		}
+		sameOrigin.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Write([]byte(`sluice admin
+
+GET  /healthz         the process is alive
+GET  /readyz          it should get traffic
+GET  /metrics         Prometheus
+GET  /api/v1/status   connections, upstreams, targets
+GET  /api/v1/version  the build
+POST /api/v1/reload   read the configuration file again
+`))
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if ok, reason := s.opts.Ready(); !ok {
+		http.Error(w, reason, http.StatusServiceUnavailable)
+		return
+	}
+	w.Write([]byte("ready\n"))
+}
+
+func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, version.Get())
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.opts.Status())
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	switch err := s.opts.Reload(r.Context()); {
+	case err == nil:
+		writeJSON(w, http.StatusOK, map[string]string{"status": "reloaded"})
+	case errors.Is(err, ErrNoFile):
+		writeError(w, http.StatusConflict, err.Error())
+	default:
+		writeError(w, http.StatusUnprocessableEntity, err.Error())
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.Encode(v)
+}
+
+// writeError answers with an RFC 9457 problem whose title is its status.
+func writeError(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
+	})
+}
