@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/origin"
+	"github.com/sluicegate/sluice/internal/traffic"
+)
+
+const demoHelp = `Demo runs the gateway with everything around it in one process: an origin that takes 20ms ± 5ms for an answer,
+the gateway in front of it, and light traffic from a few named clients. It needs no file and no network.
+Stop it with ctrl-C.`
+
+const (
+	demoLatency = 20 * time.Millisecond
+	demoJitter  = 5 * time.Millisecond
+	demoRate    = 30 // requests a second
+)
+
+func newDemo() *cobra.Command {
+	var listen, adminListen string
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run the gateway in front of a built-in origin, with some traffic",
+		Long:  demoHelp,
+		Args:  noArgs,
+		RunE: fails(func(cmd *cobra.Command) error {
+			return demo(cmd, listen, adminListen, !quiet)
+		}),
+	}
+	defaults := config.Default()
+	flags := cmd.Flags()
+	flags.StringVar(&listen, "listen", defaults.Listen, "`address` for clients; port 0 takes a free one")
+	flags.StringVar(&adminListen, "admin", defaults.Admin.Listen, "`address` for operators")
+	flags.BoolVar(&quiet, "no-traffic", false, "send no traffic")
+	return cmd
+}
+
+func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	backend := origin.New(origin.Options{Latency: demoLatency, Jitter: demoJitter})
+	cfg, err := demoConfig(ln.Addr().String(), listen, adminListen)
+	if err != nil {
+		ln.Close()
+		return usagef("%v", err)
+	}
+	n, err := newNode(cfg, nil, cmd.ErrOrStderr())
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- backend.Serve(ln) }()
+	fmt.Fprintf(cmd.OutOrStdout(), demoText, n.url(), ln.Addr(), n.adminURL())
+
+	driven := make(chan error, 1)
+	go func() { driven <- drive(ctx, n.url(), withTraffic) }()
+	err = n.run(ctx)
+	stop()
+	err = errors.Join(onlyReal(err), onlyReal(<-driven))
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	backend.Shutdown(grace)
+	<-served
+	return err
+}
+
+const demoText = `Sluice is running, with an origin and traffic of its own. Try:
+
+  curl -i %[1]s/hello                  through the gateway
+  curl -s http://%[2]s/_origin/stats   what reaches the origin
+  curl -s %[3]s/api/v1/status          what the gateway knows
+  curl -s %[3]s/metrics                for Prometheus
+
+ctrl-C stops it.
+`
+
+// demoConfig names clients as the traffic does.
+func demoConfig(originAddr, listen, adminListen string) (*config.Config, error) {
+	cfg, err := config.Single("http://"+originAddr, listen, adminListen)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Identify.Sources = append([]config.Source{{Header: "X-User"}}, cfg.Identify.Sources...)
+	return cfg, nil
+}
+
+// drive sends traffic until ctx ends.
+func drive(ctx context.Context, url string, on bool) error {
+	if !on {
+		return nil
+	}
+	g, err := traffic.New(traffic.Options{BaseURL: url, Rate: demoRate, Seed: uint64(time.Now().UnixNano())})
+	if err != nil {
+		return err
+	}
+	return g.Run(ctx)
+}
+
+// onlyReal drops the errors that only say that something was stopped.
+func onlyReal(err error) error {
+	if ended(err) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
