@@ -1,0 +1,38 @@
+# make help lists the targets.
+.DEFAULT_GOAL := help
+FUZZTIME ?= 60s
+GO ?= go
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## build ./bin/sluice, static and reproducible
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sluice ./cmd/sluice
+
+.PHONY: test
+test: ## run the tests
+	$(GO) test ./...
+
+.PHONY: ci
+ci: ## run what must hold before a change lands
+	./.ci/run
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (60s) each
+	@set -e; for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | sort); do \
+		dir=$$(dirname $$file); \
+		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$file); do \
+			echo "fuzz $$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+.PHONY: soak
+soak: ## a million requests and ten thousand aborted connections: nothing may grow
+	SLUICE_SOAK=1 $(GO) test ./test/e2e -run Soak -count 1 -v -timeout 60m
+
+.PHONY: bench-proxy
+bench-proxy: ## compare with nginx as a reverse proxy (needs nginx and wrk)
+	$(GO) run ./bench/proxy
