@@ -37,12 +37,22 @@ type world struct {
 
 func start(t *testing.T, opts origin.Options) *world {
 	t.Helper()
+	return startOn(t, origin.New(opts), listen(t))
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ln
+}
+
+func startOn(t *testing.T, server *origin.Server, ln net.Listener) *world {
+	t.Helper()
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
-	w := &world{t, origin.New(opts), ln.Addr().String(), &http.Client{Transport: transport}, make(chan error, 1)}
+	w := &world{t, server, ln.Addr().String(), &http.Client{Transport: transport}, make(chan error, 1)}
 	go func() { w.served <- w.server.Serve(ln) }()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -469,10 +479,7 @@ func TestServeAfterShutdown(t *testing.T) {
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	if err := s.Serve(ln); !errors.Is(err, origin.ErrClosed) {
 		t.Errorf("%v", err)
 	}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sluicegate/sluice/internal/origin"
@@ -74,17 +76,46 @@ func TestLargestNumberInFlight(t *testing.T) {
 	}
 }
 
-// A client that sends one request after the other is never in flight twice, whatever kind of body it is answered with.
-func TestSequentialRequestsDoNotOverlap(t *testing.T) {
-	w := start(t, origin.Options{})
-	for range 50 {
-		for _, query := range []string{"", "bytes=0", "bytes=10", "bytes=64KiB", "bytes=200001", "bytes=0&chunked=1", "bytes=100000&chunked=1", "chunked=1", "sse=2&interval=0s", "sse=0"} {
-			w.do("GET", "/one?"+query, nil)
+// watchedListener notes how many requests are in flight each time that something is written to a connection.
+type watchedListener struct {
+	net.Listener
+	server *origin.Server
+	last   atomic.Int64 // number in flight at the last write
+}
+
+type watchedConn struct {
+	net.Conn
+	ln *watchedListener
+}
+
+func (l *watchedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return watchedConn{conn, l}, err
+}
+
+func (c watchedConn) Write(p []byte) (int, error) {
+	c.ln.last.Store(c.ln.server.Stats().InFlight)
+	return c.Conn.Write(p)
+}
+
+// A request is out of flight before the last of its answer is written. Otherwise a client that sends one request after
+// the other, on several connections, could be in flight twice.
+func TestOutOfFlightBeforeTheAnswerEnds(t *testing.T) {
+	server := origin.New(origin.Options{})
+	ln := &watchedListener{Listener: listen(t), server: server}
+	w := startOn(t, server, ln)
+	queries := []string{"", "chunked=1", "status=204", "status=404", "sse=2&interval=0s", "sse=0", "bytes=x",
+		"bytes=0", "bytes=10", "bytes=4096", "bytes=64KiB", "bytes=200001", "bytes=1MiB", "bytes=0&chunked=1", "bytes=1MiB&chunked=1"}
+	for _, query := range queries {
+		for _, method := range []string{"GET", "HEAD"} {
+			w.do(method, "/one?"+query, nil)
+			if n := ln.last.Load(); n != 0 {
+				t.Errorf("%s %s: %d in flight when the end of the answer is written", method, query, n)
+			}
 		}
-		w.do("HEAD", "/one?bytes=1GB", nil)
-		w.do("HEAD", "/one?sse=5", nil)
 	}
-	if st := w.server.Stats(); st.Counts != (origin.Counts{Served: 600, MaxInFlight: 1}) || st.Paths["/one"] != st.Counts {
+	served := int64(2 * len(queries))
+	if st := server.Stats(); st.Counts != (origin.Counts{Served: served, MaxInFlight: 1}) || st.Paths["/one"] != st.Counts {
 		t.Errorf("%+v", st)
 	}
 }

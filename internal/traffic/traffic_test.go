@@ -13,12 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/sluicegate/sluice/internal/traffic"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func serve(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
