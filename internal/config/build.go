@@ -19,6 +19,7 @@ func (b *builder) build(from ast.Node, path string, depth int) *node {
 	n.line, n.col = start(from)
 	if depth > maxDepth {
 		b.report.errorf(n, "nested too deep, expected at most %d levels", maxDepth)
+		n.broken = true
 		return n
 	}
 	switch from := from.(type) {
@@ -51,12 +52,19 @@ func (b *builder) addEntries(n *node, from []*ast.MappingValueNode, depth int) {
 			continue
 		}
 		lines[key.text] = key.line
+		n.unspaced = n.unspaced || unspaced(v)
 		value := b.build(v.Value, n.keyPath(key.text), depth+1)
 		if value.kind == null {
 			value.line, value.col = key.line, key.col
 		}
 		n.entries = append(n.entries, entry{key, value})
 	}
+}
+
+// unspaced reports whether a value follows the colon of its key at once.
+func unspaced(v *ast.MappingValueNode) bool {
+	line, col := start(v.Value)
+	return v.Start != nil && v.Start.Position.Line == line && v.Start.Position.Column+1 == col && v.Value.Type() != ast.NullType
 }
 
 // key makes a node of a key, which is a plain or quoted word and is never expanded.
@@ -88,8 +96,10 @@ func (b *builder) fill(n *node, from ast.Node) {
 	case *ast.NullNode:
 	default:
 		b.report.errorf(n, "not supported here, expected a value")
+		n.broken = true
 	}
 	if n.kind == scalar {
+		n.quoted = isQuote(tok)
 		b.expand(n, tok)
 	}
 }
@@ -102,14 +112,19 @@ func (b *builder) expand(n *node, tok *token.Token) {
 		at := *n
 		if strings.Contains(tok.Origin, text) && !strings.Contains(text, "\n") { // as written: no escapes, no folding
 			at.col += utf8.RuneCountInString(text[:p.offset])
-			if tok.Type == token.SingleQuoteType || tok.Type == token.DoubleQuoteType {
+			if n.quoted {
 				at.col++
 			}
 		}
 		b.report.errorf(&at, "%s", p.msg)
 	}
 	n.expanded = strings.Contains(text, "${")
+	n.broken = len(problems) > 0
 	n.text = expanded
+}
+
+func isQuote(tok *token.Token) bool {
+	return tok.Type == token.SingleQuoteType || tok.Type == token.DoubleQuoteType
 }
 
 // start returns where a value starts. The parser calls the colon of its first entry the start of a mapping.

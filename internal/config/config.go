@@ -155,11 +155,21 @@ func (c *Config) validate(at *node, r *report) {
 	r.between(at.get("max_connections"), c.MaxConnections, 1, 1_000_000)
 	r.sizeBetween(at.get("max_header"), c.MaxHeader, KiB, MiB)
 	r.sizeBetween(at.get("max_uri"), c.MaxURI, 64, MiB)
-	if sameAddress(c.Listen, c.Admin.Listen) {
-		r.errorf(at.get("admin").get("listen"), "the same port as listen, %s: expected another one", c.Listen)
-	}
+	c.validateListeners(at, r)
 	c.nameUpstreams(at.get("upstreams"), r)
 	c.validateRoutes(at.get("routes"), r)
+}
+
+// validateListeners reports two listeners on one address, where the file names one of them.
+func (c *Config) validateListeners(at *node, r *report) {
+	if !sameAddress(c.Listen, c.Admin.Listen) {
+		return
+	}
+	if admin := at.get("admin").find("listen"); admin != nil {
+		r.errorf(admin, "the same port as that of listen, %s: expected another one", c.Listen)
+	} else {
+		r.errorf(at.get("listen"), "the same port as that of admin.listen, %s: expected another one", c.Admin.Listen)
+	}
 }
 
 // nameUpstreams gives every upstream its name.

@@ -32,6 +32,9 @@ type decoder struct{ *report }
 
 // value fills v, which is settable, from n.
 func (d *decoder) value(n *node, v reflect.Value) {
+	if n.broken {
+		return
+	}
 	if n.kind == null {
 		d.errorf(n, "no value, expected %s", describe(v.Type()))
 		return
@@ -106,7 +109,7 @@ func (d *decoder) section(n *node, v reflect.Value) {
 		switch {
 		case value == nil && f.required:
 			d.errorf(n, "the key %q is missing", f.key)
-		case value == nil:
+		case value == nil || value.broken:
 		case value.kind == scalar && value.text == "" && !f.empty:
 			d.errorf(value, "empty, expected %s", describe(v.Field(f.index).Type()))
 		default:
@@ -169,7 +172,7 @@ func (d *decoder) list(n *node, v reflect.Value) {
 // str fills a string or an enum.
 func (d *decoder) str(n *node, v reflect.Value) {
 	if n.kind == literal {
-		d.errorf(n, "expected %s, got the number or truth value %s: quote it", describe(v.Type()), n.text)
+		d.errorf(n, "expected %s, got a number or truth value: quote it", describe(v.Type()))
 		return
 	}
 	if !d.is(n, scalar, v) {
@@ -186,15 +189,15 @@ func (d *decoder) str(n *node, v reflect.Value) {
 	v.SetString(n.text)
 }
 
-// unquoted reports whether n may be a number or a truth value: it is not a string in quotes, or holds a variable.
+// unquoted reports whether n may be a number or a truth value: a scalar that is not in quotes, or that holds a variable.
 func (d *decoder) unquoted(n *node, v reflect.Value) bool {
-	if n.kind == literal || n.kind == scalar && n.expanded {
-		return true
-	}
-	if n.kind == scalar {
-		d.errorf(n, "expected %s, got the string %q", describe(v.Type()), n.text)
-	} else {
+	switch {
+	case n.kind != literal && n.kind != scalar:
 		d.errorf(n, "expected %s, got %s", describe(v.Type()), got(n))
+	case n.quoted && !n.expanded:
+		d.errorf(n, "expected %s, got the string %q: remove the quotes", describe(v.Type()), n.text)
+	default:
+		return true
 	}
 	return false
 }
@@ -205,7 +208,7 @@ func (d *decoder) integer(n *node, v reflect.Value) {
 	}
 	i, err := strconv.ParseInt(n.text, 10, v.Type().Bits())
 	if err != nil {
-		d.errorf(n, "expected %s, got %q", describe(v.Type()), n.text)
+		d.errorf(n, "expected %s, got %s", describe(v.Type()), got(n))
 		return
 	}
 	v.SetInt(i)
@@ -217,7 +220,7 @@ func (d *decoder) boolean(n *node, v reflect.Value) {
 	case n.text == "true", n.text == "false":
 		v.SetBool(n.text == "true")
 	default:
-		d.errorf(n, "expected %s, got %q", describe(v.Type()), n.text)
+		d.errorf(n, "expected %s, got %s", describe(v.Type()), got(n))
 	}
 }
 
@@ -229,7 +232,7 @@ func (d *decoder) parsed(n *node, v reflect.Value, parse func(string) (any, erro
 	}
 	value, err := parse(n.text)
 	if err != nil {
-		d.errorf(n, "%q: %v", n.text, err)
+		d.errorf(n, "%s%v", shown(n, v.Type()), err)
 		return
 	}
 	v.Set(reflect.ValueOf(value))
@@ -288,10 +291,26 @@ func describe(t reflect.Type) string {
 	return scalar.String()
 }
 
-// got says what a node is, for messages.
+// got says what a node is, for messages. What came from a variable may be a secret in the wrong place.
 func got(n *node) string {
-	if n.kind == scalar || n.kind == literal {
+	if (n.kind == scalar || n.kind == literal) && !n.expanded {
 		return fmt.Sprintf("%q", n.text)
 	}
+	if n.unspaced {
+		return "a mapping: quote a value that contains a colon"
+	}
 	return n.kind.String()
+}
+
+// shown starts a message with the value that it is about, without what may be secret: the user and password of a URL, and
+// what stands in the place of a hash, which may be the key itself.
+func shown(n *node, t reflect.Type) string {
+	if t == reflect.TypeFor[Hash]() {
+		return ""
+	}
+	text := n.text
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		text = "..." + text[at:]
+	}
+	return fmt.Sprintf("%q: ", text)
 }

@@ -79,7 +79,7 @@ func (c *Config) validateRoutes(at *node, r *report) {
 			continue
 		}
 		item := at.item(i)
-		if _, exists := c.Upstreams[t.Upstream]; !exists && t.Upstream != "" {
+		if _, exists := c.Upstreams[t.Upstream]; !exists && t.Upstream != "" && len(c.Upstreams) > 0 {
 			r.errorf(item.get("upstream"), "no upstream %q is defined, %s", t.Upstream, suggest(t.Upstream, c.UpstreamNames))
 		}
 		earlier := slices.IndexFunc(c.Routes[:i], func(e *Route) bool { return e != nil && e.Path != "" && e.covers(t) })

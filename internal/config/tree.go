@@ -43,7 +43,10 @@ type node struct {
 	line, col int
 	path      string // dotted, for messages: routes[0].path
 	text      string
+	quoted    bool // text stood in quotes
 	expanded  bool // text holds the value of a variable
+	unspaced  bool // a mapping with a colon that no space follows, which the parser takes for one in {a: [http://b]}
+	broken    bool // a mistake in it was reported
 	entries   []entry
 	items     []*node
 }
@@ -128,7 +131,7 @@ func readTree(data []byte, env environment, r *report) *node {
 		return nil
 	}
 	tokens := lexer.Tokenize(string(data))
-	if !checkTokens(tokens, r) || !checkTabs(data, tokens, r) {
+	if !checkTabs(data, tokens, r) || !checkTokens(tokens, r) {
 		return nil
 	}
 	file, err := parse(tokens)
@@ -196,7 +199,7 @@ func refusal(tokens token.Tokens, i int) string {
 	t := tokens[i]
 	switch t.Type {
 	case token.InvalidType:
-		return "not valid YAML: " + strings.ReplaceAll(t.Error, "\t", `\t`)
+		return "not valid YAML: " + t.Error
 	case token.AnchorType, token.AliasType, token.MergeKeyType:
 		return "anchors, aliases and merge keys are not supported: write the value out"
 	case token.TagType:

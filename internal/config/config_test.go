@@ -1,0 +1,301 @@
+package config_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/config"
+)
+
+// minimal is a file with nothing but what is required.
+const minimal = `upstreams:
+  api:
+    targets: [http://127.0.0.1:9090]
+routes:
+  - path: /*
+    upstream: api
+`
+
+func target(host string) *url.URL { return &url.URL{Scheme: "http", Host: host} }
+
+// defaultUpstream is an upstream that names nothing but its targets.
+func defaultUpstream(name string, targets ...*url.URL) *config.Upstream {
+	return &config.Upstream{
+		Name:    name,
+		Targets: targets,
+		Balance: config.LeastLoaded,
+		Host:    config.HostPreserve,
+		Eject:   config.Eject{Failures: 5, For: 10 * time.Second},
+		Timeouts: config.UpstreamTimeouts{
+			Connect: time.Second, Header: 10 * time.Second, Idle: 5 * time.Minute,
+		},
+		Retries:   config.Retries{Max: 1, Budget: 10},
+		KeepAlive: config.KeepAlive{MaxIdle: 256, Idle: time.Minute},
+	}
+}
+
+// defaultConfig is the configuration of an empty file.
+func defaultConfig() *config.Config {
+	return &config.Config{
+		Listen:         "127.0.0.1:8080",
+		Admin:          config.Admin{Listen: "127.0.0.1:8081"},
+		MaxConnections: 1000,
+		MaxHeader:      16 * config.KiB,
+		MaxURI:         8 * config.KiB,
+		Timeouts: config.ClientTimeouts{
+			Header: 10 * time.Second, Idle: time.Minute, Body: 30 * time.Second, Write: 30 * time.Second,
+		},
+		ShutdownTimeout: 30 * time.Second,
+		Log:             config.Log{Level: config.LogInfo, Format: config.LogAuto},
+		Identify: config.Identify{
+			Sources:  []config.Source{{Address: &config.AddressSource{IPv6Prefix: 64}}},
+			MaxNames: 1000,
+		},
+	}
+}
+
+func TestDefault(t *testing.T) {
+	if got, want := config.Default(), defaultConfig(); !reflect.DeepEqual(got, want) {
+		t.Errorf("Default() = %+v, want %+v", got, want)
+	}
+}
+
+func TestMinimalIsDefault(t *testing.T) {
+	want := defaultConfig()
+	want.Path = "sluice.yaml"
+	want.Upstreams = map[string]*config.Upstream{"api": defaultUpstream("api", target("127.0.0.1:9090"))}
+	want.UpstreamNames = []string{"api"}
+	want.Routes = []*config.Route{{Path: "/*", Upstream: "api"}}
+	for _, form := range []struct{ name, text string }{
+		{"plain", minimal},
+		{"byte order mark", "\ufeff" + minimal},
+		{"CRLF", strings.ReplaceAll(minimal, "\n", "\r\n")},
+		{"document markers", "# first\n---\n" + minimal + "...\n"},
+		{"flow", `{"upstreams": {"api": {"targets": ["http://127.0.0.1:9090"]}}, "routes": [{"path": "/*", "upstream": "api"}]}`},
+		{"tab in a comment", "#\tlisten: ${NOPE}\n" + minimal},
+		{"empty sections", "log: {}\nidentify: {}\n" + minimal},
+	} {
+		got, err := config.Parse("sluice.yaml", []byte(form.text), nil, nil)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: Parse = %+v, %v, want %+v", form.name, got, err, want)
+		}
+	}
+}
+
+// TestLoad reads what the gateway supports of the example of all of Sluice.
+func TestLoad(t *testing.T) {
+	path := filepath.Join("testdata", "good", "sluice.yaml")
+	got, err := config.Load(path, variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.Path = path
+	want.Identify.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	want.Identify.Sources = []config.Source{
+		{APIKey: &config.APIKeySource{
+			Header: "X-Api-Key",
+			File:   filepath.Join("testdata", "good", "keys.yaml"),
+			Keys: []config.Key{
+				{Name: "alice", SHA256: sha256.Sum256([]byte("alice")), Price: 4},
+				{Name: "bob", SHA256: sha256.Sum256([]byte("bob"))},
+			},
+		}},
+		{Header: "X-User"},
+		{Query: "userId"},
+		{Address: &config.AddressSource{IPv6Prefix: 64}},
+	}
+	api := defaultUpstream("api", target("127.0.0.1:9090"), target("127.0.0.1:9091"))
+	api.Health = &config.Health{Path: "/healthz", Interval: 5 * time.Second, Timeout: 2 * time.Second, UnhealthyAfter: 3, HealthyAfter: 2}
+	api.Timeouts.Total = 30 * time.Second
+	want.Upstreams = map[string]*config.Upstream{"api": api, "inference": defaultUpstream("inference", target("127.0.0.1:9092"))}
+	want.UpstreamNames = []string{"api", "inference"}
+	want.Routes = []*config.Route{
+		{Path: "/api/*", Methods: []string{"GET", "HEAD"}, Upstream: "api"},
+		{Path: "/embed", Methods: []string{"POST"}, Upstream: "inference"},
+		{Path: "/uploads/*", Methods: []string{"POST"}, Upstream: "api", MaxBody: 10 * config.MiB},
+		{Path: "/*", Upstream: "api"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Load = %+v, want %+v", got, want)
+	}
+}
+
+func TestEveryKey(t *testing.T) {
+	path := filepath.Join("testdata", "good", "every.yaml")
+	got, err := config.Load(path, variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &config.Config{
+		Listen:         ":80",
+		Admin:          config.Admin{Listen: "[::1]:12", Token: "s3cret#not-a-comment$", PProf: true},
+		MaxConnections: 12,
+		MaxHeader:      32 * config.KiB,
+		MaxURI:         512,
+		Timeouts:       config.ClientTimeouts{Header: time.Second, Idle: 2 * time.Minute, Body: 90 * time.Second, Write: 500 * time.Millisecond},
+		Log:            config.Log{Level: config.LogDebug, Format: config.LogJSON, Access: true},
+		Identify: config.Identify{
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+			Sources:        []config.Source{{Address: &config.AddressSource{IPv6Prefix: 48}}},
+			MaxNames:       12,
+		},
+		Upstreams: map[string]*config.Upstream{"1": {
+			Name:      "1",
+			Targets:   []*url.URL{{Scheme: "https", Host: "example.com"}},
+			Balance:   config.RoundRobin,
+			Host:      config.HostTarget,
+			Health:    &config.Health{Path: "/up?full=1", Interval: time.Second, Timeout: time.Second, UnhealthyAfter: 1, HealthyAfter: 1},
+			Eject:     config.Eject{For: time.Hour},
+			Timeouts:  config.UpstreamTimeouts{Connect: 2 * time.Second, Header: 3 * time.Second, Idle: 4 * time.Second, Total: 5 * time.Second},
+			Retries:   config.Retries{Budget: 0.5},
+			KeepAlive: config.KeepAlive{Idle: time.Second},
+		}},
+		UpstreamNames: []string{"1"},
+		Routes:        []*config.Route{{Path: "/", Methods: []string{"M-SEARCH"}, Upstream: "1", MaxBody: 1e9}},
+		Path:          path,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Load = %+v, want %+v", got, want)
+	}
+}
+
+func TestRoutesThatDoNotCover(t *testing.T) {
+	for _, routes := range []string{
+		"[{path: /a, upstream: api}, {path: /a/*, upstream: api}]",
+		"[{path: /a/*, upstream: api}, {path: /a, upstream: api}]",
+		"[{path: /a/*, upstream: api}, {path: /ab/*, upstream: api}]",
+		"[{path: /*, methods: [GET], upstream: api}, {path: /*, upstream: api}]",
+		"[{path: /*, methods: [GET], upstream: api}, {path: /*, methods: [GET, POST], upstream: api}]",
+		"[{path: /a/b/*, upstream: api}, {path: /a/*, upstream: api}]",
+	} {
+		text := "upstreams: {api: {targets: [\"http://127.0.0.1:9090\"]}}\nroutes: " + routes
+		if _, err := config.Parse("sluice.yaml", []byte(text), nil, nil); err != nil {
+			t.Errorf("%s: %v", routes, err)
+		}
+	}
+}
+
+func TestAdminElsewhereWithToken(t *testing.T) {
+	text := `admin: {listen: "0.0.0.0:8081", token: secret}` + "\n" + minimal
+	if _, err := config.Parse("sluice.yaml", []byte(text), nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestKeysReadOnce: two sources may share a file of keys, whose mistakes are then reported once.
+func TestKeysReadOnce(t *testing.T) {
+	text := "identify: {sources: [{api_key: {header: X-Key, file: k}}, {api_key: {header: X-Old-Key, file: ./k}}]}\n" + minimal
+	var read []string
+	_, err := config.Parse("dir/sluice.yaml", []byte(text), nil, func(path string) ([]byte, error) {
+		read = append(read, path)
+		return []byte("keys: 5\n"), nil
+	})
+	if want := []string{filepath.Join("dir", "k")}; !slices.Equal(read, want) {
+		t.Errorf("read %v, want %v", read, want)
+	}
+	if want := filepath.Join("dir", "k") + `:1:7: keys: expected a list, got "5"`; err == nil || err.Error() != want {
+		t.Errorf("err = %v, want %s", err, want)
+	}
+}
+
+func TestLoadUnreadable(t *testing.T) {
+	dir := t.TempDir()
+	large := filepath.Join(dir, "large.yaml")
+	if err := os.WriteFile(large, bytes.Repeat([]byte("# long\n"), 1<<18), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	absent := filepath.Join(dir, "absent.yaml")
+	for path, want := range map[string]string{
+		absent: absent + ": cannot read the file: no such file or directory",
+		dir:    dir + ": cannot read the file: is a directory",
+		large:  large + ":1:1: the file is too large, expected at most 1MiB",
+	} {
+		_, err := config.Load(path, nil)
+		var list config.Errors
+		if !errors.As(err, &list) || err.Error() != want {
+			t.Errorf("Load(%s) = %v, want %s", path, err, want)
+		}
+	}
+}
+
+func TestTooManyTokens(t *testing.T) {
+	text := strings.Repeat("a:\n", 100_000)
+	_, err := config.Parse("sluice.yaml", []byte(text), nil, nil)
+	want := "sluice.yaml:75001:1: the file is too large, expected at most 150000 words and signs"
+	if err == nil || err.Error() != want {
+		t.Errorf("err = %v, want %s", err, want)
+	}
+}
+
+func TestErrorsUnwrap(t *testing.T) {
+	_, err := config.Parse("sluice.yaml", []byte("lisen: x\n"+minimal), nil, nil)
+	var first *config.Error
+	if !errors.As(err, &first) {
+		t.Fatalf("%v holds no *Error", err)
+	}
+	want := config.Error{File: "sluice.yaml", Line: 1, Column: 1, Msg: `unknown key "lisen", did you mean "listen"?`}
+	if *first != want {
+		t.Errorf("first = %+v, want %+v", *first, want)
+	}
+}
+
+func TestSingle(t *testing.T) {
+	got, err := config.Single("http://127.0.0.1:9090/", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.Upstreams = map[string]*config.Upstream{"default": defaultUpstream("default", target("127.0.0.1:9090"))}
+	want.UpstreamNames = []string{"default"}
+	want.Routes = []*config.Route{{Path: "/*", Upstream: "default"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Single = %+v, want %+v", got, want)
+	}
+
+	got, err = config.Single("http://a", "127.0.0.1:0", "127.0.0.1:1")
+	if err != nil || got.Listen != "127.0.0.1:0" || got.Admin.Listen != "127.0.0.1:1" {
+		t.Errorf("Single = %+v, %v, want the addresses given", got, err)
+	}
+}
+
+func TestSingleMistakes(t *testing.T) {
+	for _, c := range []struct{ upstream, listen, admin, want string }{
+		{"", "", "", `--upstream: "": expected a URL http://host:port or https://host:port`},
+		{"127.0.0.1:9090", "", "", `--upstream: "127.0.0.1:9090": expected a URL http://host:port or https://host:port`},
+		{"http://a", "8080", "", `--listen: "8080": expected host:port with a port from 0 to 65535, as in 127.0.0.1:8080`},
+		{"http://a", ":1", ":1", `--admin: :1 is not a loopback address: expected one such as 127.0.0.1:8081, or a token` + "\n" +
+			`--admin: the same port as that of listen, :1: expected another one`},
+		{"http://a", "127.0.0.1:8081", "", `--listen: the same port as that of admin.listen, 127.0.0.1:8081: expected another one`},
+	} {
+		if _, err := config.Single(c.upstream, c.listen, c.admin); err == nil || err.Error() != c.want {
+			t.Errorf("Single(%q, %q, %q): %v, want %s", c.upstream, c.listen, c.admin, err, c.want)
+		}
+	}
+}
+
+func TestSizeString(t *testing.T) {
+	for size, want := range map[config.Size]string{
+		0: "0", 1: "1B", 1000: "1KB", 1024: "1KiB", 1500: "1500B", 64 * config.KiB: "64KiB", 3 * config.GiB: "3GiB", -1024: "-1KiB",
+	} {
+		if got := size.String(); got != want {
+			t.Errorf("Size(%d).String() = %s, want %s", int64(size), got, want)
+		}
+	}
+}
+
+func TestPercent(t *testing.T) {
+	if p := config.Percent(12.5); p.String() != "12.5%" || p.Fraction() != 0.125 {
+		t.Errorf("Percent(12.5) = %v, a fraction of %v", p, p.Fraction())
+	}
+}

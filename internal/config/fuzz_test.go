@@ -1,0 +1,101 @@
+package config_test
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/sluicegate/sluice/internal/config"
+)
+
+// FuzzLoad feeds a configuration and a file of keys with anything. Nothing may panic; what is refused is refused with a
+// place; what is accepted keeps the promises that the gateway relies on.
+func FuzzLoad(f *testing.F) {
+	addSeeds(f)
+	f.Fuzz(func(t *testing.T, file, keys []byte) {
+		c, err := config.Parse("sluice.yaml", file, variables, func(string) ([]byte, error) { return keys, nil })
+		if err == nil {
+			checkPromises(t, c)
+			return
+		}
+		var list config.Errors
+		if !errors.As(err, &list) || len(list) == 0 || c != nil {
+			t.Fatalf("Parse = %v, %v, want nil and Errors", c, err)
+		}
+		for _, e := range list {
+			if e.File == "" || e.Line < 1 || e.Column < 1 || e.Msg == "" {
+				t.Errorf("%+v has no place or no message", e)
+			}
+		}
+	})
+}
+
+func addSeeds(f *testing.F) {
+	keys, err := os.ReadFile("testdata/good/keys.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, _ := filepath.Glob("testdata/good/*.yaml")
+	for _, path := range good {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, keys)
+	}
+	bad, _ := filepath.Glob("testdata/bad/*.txtar")
+	for _, path := range bad {
+		archive, err := txtar.ParseFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(archive.Files[0].Data, keys)
+	}
+}
+
+// checkPromises checks what a configuration without mistakes says about itself.
+func checkPromises(t *testing.T, c *config.Config) {
+	t.Helper()
+	for _, address := range []string{c.Listen, c.Admin.Listen} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			t.Errorf("address %q: %v", address, err)
+		}
+	}
+	if len(c.Upstreams) == 0 || len(c.Routes) == 0 || len(c.Identify.Sources) == 0 || len(c.UpstreamNames) != len(c.Upstreams) {
+		t.Errorf("no upstreams, routes or sources, or upstreams without a name: %+v", c)
+	}
+	for name, u := range c.Upstreams {
+		if u.Name != name || len(u.Targets) == 0 {
+			t.Errorf("upstream %q: %+v", name, u)
+		}
+		for _, target := range u.Targets {
+			if target.Host == "" || target.Path != "" || target.User != nil {
+				t.Errorf("target %v", target)
+			}
+		}
+	}
+	for _, r := range c.Routes {
+		if c.Upstreams[r.Upstream] == nil || r.Path == "" || r.Path[0] != '/' || r.MaxBody < 0 {
+			t.Errorf("route %+v", r)
+		}
+	}
+	for _, s := range c.Identify.Sources {
+		if set := countSet(s); set != 1 {
+			t.Errorf("source %+v has %d kinds", s, set)
+		}
+	}
+}
+
+func countSet(s config.Source) int {
+	n := 0
+	for _, set := range []bool{s.APIKey != nil, s.Header != "", s.Query != "", s.Address != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
