@@ -89,7 +89,7 @@ func (n *node) run(ctx context.Context) error {
 			return errors.Join(err, n.shutdown(ctx))
 		case <-ctx.Done():
 			stop() // the next signal has its default effect: the process ends
-			n.log.Info("stopping", "timeout", n.gate.Config().ShutdownTimeout)
+			n.log.Info("stopping", "timeout", n.gate.Config().ShutdownTimeout.String())
 			return n.shutdown(ctx)
 		}
 	}

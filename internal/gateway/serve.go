@@ -33,13 +33,13 @@ var requests = sync.Pool{New: func() any { return new(request) }}
 // serve is the path of every request.
 func (g *Gateway) serve(x *http1.Exchange) {
 	g.metrics.inFlight.Inc()
+	defer g.metrics.inFlight.Dec()
 	r := requests.Get().(*request)
 	r.begin(x, g.settings.Load())
 	g.answer(r)
 	g.finish(r)
 	*r = request{}
 	requests.Put(r)
-	g.metrics.inFlight.Dec()
 }
 
 func (g *Gateway) answer(r *request) {
@@ -189,7 +189,7 @@ func (g *Gateway) logAccess(r *request, status int, took time.Duration) {
 		slog.String("upstream", r.target),
 		slog.Int("status", status),
 		slog.Int64("bytes", r.Written()),
-		slog.Duration("took", took))
+		slog.Float64("took_ms", float64(took.Microseconds())/1000))
 }
 
 // holdHead is the size, in bytes, up to which a body of known length is awaited before the head is sent, so that both

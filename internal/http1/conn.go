@@ -98,7 +98,8 @@ func (c *conn) serve() {
 	}
 }
 
-// recoverPanic turns a handler's panic into a closed connection and, if nothing was sent yet, a 500.
+// recoverPanic closes the connection of a handler that panicked. If nothing was sent yet, the handler is asked once
+// more, with a Refusal of status 500.
 func (c *conn) recoverPanic() {
 	v := recover()
 	if v == nil {
@@ -110,11 +111,14 @@ func (c *conn) recoverPanic() {
 	c.x.WhenGone(nil)
 	if !c.x.response.begun {
 		c.out = c.out[:0]
-		c.x.CloseAfter()
-		c.x.Begin(500, nil)
-		c.x.Respond(nil)
+		c.refuse(errPanicked)
+		defer func() { recover() }() // the handler may be beyond answering
+		c.srv.handler(&c.x)
+		c.end()
 	}
 }
+
+var errPanicked = &Error{Status: 500, Reason: "the gateway met a defect of its own"}
 
 // next waits for a request. It reports false when the connection is to be closed. A request that must be refused is
 // handed on too, with Refusal set.

@@ -48,7 +48,7 @@ var All = []*Type{
 
 // ForRefusal is the type for a request that was refused with the given status.
 func ForRefusal(status int) *Type {
-	for _, t := range []*Type{RequestTimeout, URITooLong, ExpectationFailed, HeaderTooLarge, NotImplemented} {
+	for _, t := range []*Type{RequestTimeout, URITooLong, ExpectationFailed, HeaderTooLarge, Internal, NotImplemented} {
 		if t.Status == status {
 			return t
 		}

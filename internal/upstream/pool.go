@@ -173,7 +173,7 @@ func (p *Pool) note(t *target, err *Error) {
 		if !t.ejected(now) {
 			t.ejectedUntil.Store(now.Add(p.cfg.Eject.For).UnixNano())
 			t.ejections.Add(1)
-			p.log.Warn("target ejected after failures in a row", "target", t.addr, "failures", n, "for", p.cfg.Eject.For, "last", err)
+			p.log.Warn("target ejected after failures in a row", "target", t.addr, "failures", n, "for", p.cfg.Eject.For.String(), "last", err.Error())
 		}
 	}
 }
