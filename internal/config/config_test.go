@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"os"
@@ -229,12 +230,34 @@ func TestLoadUnreadable(t *testing.T) {
 	}
 }
 
-func TestTooManyTokens(t *testing.T) {
-	text := strings.Repeat("a:\n", 100_000)
-	_, err := config.Parse("sluice.yaml", []byte(text), nil, nil)
-	want := "sluice.yaml:75001:1: the file is too large, expected at most 150000 words and signs"
-	if err == nil || err.Error() != want {
-		t.Errorf("err = %v, want %s", err, want)
+func TestTooLarge(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{strings.Repeat("a:\n", 20_000), "sluice.yaml:10001:1: too many keys in one mapping, expected at most 10000"},
+		{"a: [" + strings.Repeat("b,", 100_000) + "]", "sluice.yaml:1:150002: the file is too large, expected at most 150000 words and signs"},
+		{"- " + strings.Repeat("a: b\n  ", 9_999) + "a: b\n- a: b\n  a: b\n", `sluice.yaml:1:1: expected a mapping, got a list`},
+	} {
+		_, err := config.Parse("sluice.yaml", []byte(c.text), nil, nil)
+		var list config.Errors
+		if !errors.As(err, &list) || list[0].Error() != c.want {
+			t.Errorf("%.20q...: %.200v, want %s", c.text, err, c.want)
+		}
+	}
+}
+
+// TestManyKeys: nine thousand owners of API keys are within the bounds.
+func TestManyKeys(t *testing.T) {
+	var file strings.Builder
+	file.WriteString("keys:\n")
+	for i := range 9_000 {
+		fmt.Fprintf(&file, "  - name: n%d\n    sha256: %064x\n    price: 1\n", i, i+1)
+	}
+	text := "identify: {sources: [{api_key: {header: X-Key, file: k}}]}\n" + minimal
+	c, err := config.Parse("sluice.yaml", []byte(text), nil, func(string) ([]byte, error) { return []byte(file.String()), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(c.Identify.Sources[0].APIKey.Keys); got != 9_000 {
+		t.Errorf("%d keys, want 9000", got)
 	}
 }
 

@@ -14,12 +14,13 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Bounds of a file, far above what a gateway needs. The token bound is there because the parser's time grows with the
-// square of the number of keys in one mapping.
+// Bounds of a file, far above what a gateway needs. A file of this size with nothing but keys in one mapping would keep the
+// parser busy for a minute: its time grows with the square of their number.
 const (
 	maxFile   = 1 * MiB
 	maxTokens = 150_000
-	maxDepth  = 32 // of nested lists and mappings
+	maxKeys   = 10_000 // in one mapping
+	maxDepth  = 32     // of nested lists and mappings
 )
 
 // kind is the form of a node.
@@ -181,6 +182,7 @@ func checkTokens(tokens token.Tokens, r *report) bool {
 		return false
 	}
 	var n nesting
+	var w width
 	for i, t := range tokens {
 		if msg := refusal(tokens, i); msg != "" {
 			r.place(t.Position.Line, t.Position.Column, "%s", msg)
@@ -188,6 +190,10 @@ func checkTokens(tokens token.Tokens, r *report) bool {
 		}
 		if n.add(t) > maxDepth {
 			r.place(t.Position.Line, t.Position.Column, "nested too deep, expected at most %d levels", maxDepth)
+			return false
+		}
+		if w.add(t) > maxKeys {
+			r.place(t.Position.Line, t.Position.Column, "too many keys in one mapping, expected at most %d", maxKeys)
 			return false
 		}
 	}
@@ -237,6 +243,33 @@ func (n *nesting) add(t *token.Token) int {
 		n.entries++
 	}
 	return max(n.flow, n.entries)
+}
+
+// width counts the keys of the block mappings that a token stands in, by the columns where they start.
+type width struct {
+	line int
+	open []struct{ col, keys int } // columns ascend
+}
+
+// add returns how many keys the mapping of t has so far, if t is the first token in its line.
+func (w *width) add(t *token.Token) int {
+	at := t.Position
+	if at.Line == w.line || t.Type == token.CommentType {
+		return 0
+	}
+	w.line = at.Line
+	for len(w.open) > 0 && w.open[len(w.open)-1].col > at.Column {
+		w.open = w.open[:len(w.open)-1]
+	}
+	if t.Type == token.SequenceEntryType {
+		return 0
+	}
+	if len(w.open) == 0 || w.open[len(w.open)-1].col < at.Column {
+		w.open = append(w.open, struct{ col, keys int }{col: at.Column})
+	}
+	top := &w.open[len(w.open)-1]
+	top.keys++
+	return top.keys
 }
 
 // checkTabs refuses tabs outside comments: the parser takes some for spaces and then miscounts columns.
