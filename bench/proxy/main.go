@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/sluicegate/sluice/bench/harness"
@@ -15,7 +17,14 @@ func main() {
 	seconds := flag.Duration("duration", 6*time.Second, "how long each measurement takes")
 	conns := flag.Int("connections", 64, "connections of wrk")
 	size := flag.Int("bytes", 1024, "size of the response's body")
+	peers := flag.Bool("fasthttp", false, "measure a bare proxy on fasthttp as well")
+	serve := flag.String("serve-fasthttp", "", "be that proxy: LISTEN,ORIGIN")
 	flag.Parse()
+	if *serve != "" {
+		listen, origin, _ := strings.Cut(*serve, ",")
+		harness.Fatal(fasthttpProxy(listen, origin))
+		return
+	}
 	harness.Need("nginx", "wrk")
 	b := harness.New()
 	defer b.Close()
@@ -43,6 +52,13 @@ routes:
 	fmt.Println(harness.Versions("nginx"))
 	fmt.Printf("reverse proxy, %d-byte body, wrk with %d connections; profile: http://%s/debug/pprof/profile\n", *size, *conns, admin)
 	subjects := []*harness.Subject{{Name: "nginx", URL: "http://" + nginx + "/"}, {Name: "sluice", URL: "http://" + listen + "/"}}
+	if *peers {
+		self, err := os.Executable()
+		harness.Fatal(err)
+		addr := harness.FreeAddr()
+		b.Start(addr, self, "-serve-fasthttp", addr+","+origin)
+		subjects = append(subjects, &harness.Subject{Name: "fasthttp", URL: "http://" + addr + "/"})
+	}
 	harness.Compare(subjects, harness.Load{Connections: *conns, Duration: *seconds, Args: []string{"-H", "X-User: bench"}}, *rounds)
 	harness.Report(subjects)
 }

@@ -65,6 +65,7 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	served := make(chan error, 1)
 	go func() { served <- backend.Serve(ln) }()
 	fmt.Fprintf(cmd.OutOrStdout(), demoText, n.url(), ln.Addr(), n.adminURL())

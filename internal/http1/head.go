@@ -107,7 +107,7 @@ type Head struct {
 	Declared int64
 
 	keepAlive, closing bool // what the Connection fields ask for
-	upgrade            bool // Connection names Upgrade, and an Upgrade field is there
+	upgrade            bool // Connection names Upgrade, and an Upgrade field is there that may be followed
 	coding             bool // Transfer-Encoding: chunked
 }
 
@@ -224,7 +224,7 @@ func (h *Head) frame() *Error {
 		case Connection:
 			names = h.connection(f.Value) || names
 		case Upgrade:
-			upgrade = true
+			upgrade = upgrade || mayUpgrade(f.Value)
 		}
 	}
 	if h.coding {
@@ -241,6 +241,19 @@ func (h *Head) frame() *Error {
 		h.nominate()
 	}
 	return nil
+}
+
+// mayUpgrade reports whether a protocol may be switched to through a gateway. Another version of HTTP may not: requests
+// within it would pass no stage.
+func mayUpgrade(protocols []byte) bool {
+	for rest := protocols; len(rest) > 0; {
+		var p []byte
+		p, rest = nextElement(rest)
+		if len(p) >= 2 && p[0]|0x20 == 'h' && (p[1] == '2' || p[1] == '3') || len(p) >= 4 && EqualFold(p[:4], "http") || len(p) >= 3 && EqualFold(p[:3], "tls") {
+			return false
+		}
+	}
+	return len(protocols) > 0
 }
 
 // connection reads one Connection value and reports whether it names other fields.
