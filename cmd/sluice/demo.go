@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,7 +70,7 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	served := make(chan error, 1)
 	go func() { served <- backend.Serve(ln) }()
-	fmt.Fprintf(cmd.OutOrStdout(), demoText, n.url(), ln.Addr(), n.adminURL())
+	announce(cmd.OutOrStdout(), n.url(), "http://"+ln.Addr().String(), n.adminURL())
 
 	driven := make(chan error, 1)
 	go func() { driven <- drive(ctx, n.url(), withTraffic) }()
@@ -82,15 +84,17 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 	return err
 }
 
-const demoText = `Sluice is running, with an origin and traffic of its own. Try:
-
-  curl -i %[1]s/hello                  through the gateway
-  curl -s http://%[2]s/_origin/stats   what reaches the origin
-  curl -s %[3]s/api/v1/status          what the gateway knows
-  curl -s %[3]s/metrics                for Prometheus
-
-ctrl-C stops it.
-`
+// announce says where to look.
+func announce(w io.Writer, gate, origin, admin string) {
+	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprint(tw, "Sluice is running, with an origin and traffic of its own. Try:\n\n")
+	fmt.Fprintf(tw, "  curl -i %s/hello\tthrough the gateway\n", gate)
+	fmt.Fprintf(tw, "  curl -s %s/_origin/stats\twhat reaches the origin\n", origin)
+	fmt.Fprintf(tw, "  curl -s %s/api/v1/status\twhat the gateway knows\n", admin)
+	fmt.Fprintf(tw, "  curl -s %s/metrics\tfor Prometheus\n", admin)
+	fmt.Fprint(tw, "\nctrl-C stops it.\n")
+	tw.Flush()
+}
 
 // demoConfig names clients as the traffic does.
 func demoConfig(originAddr, listen, adminListen string) (*config.Config, error) {

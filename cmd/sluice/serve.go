@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -38,6 +41,9 @@ func newServe() *cobra.Command {
 				return serve(cmd, cfg, nil)
 			}
 			load := func() (*config.Config, error) { return config.Load(file, os.LookupEnv) }
+			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("there is no %s: name the configuration with --config, or serve one service with --upstream URL", file)
+			}
 			cfg, err := load()
 			if err != nil {
 				return err
