@@ -351,9 +351,8 @@ func (c *conn) armIdle() {
 	if c.served == 0 {
 		wait = c.limits.HeaderTimeout
 	}
-	// x.Start is when the previous request came: a lower bound of now that costs no clock read.
-	if c.idleDeadline.Sub(c.x.Start) < wait {
-		c.idleDeadline = time.Now().Add(wait + wait/4)
+	if now := time.Now(); c.idleDeadline.Sub(now) < wait {
+		c.idleDeadline = now.Add(wait + wait/4)
 		c.nc.SetReadDeadline(c.idleDeadline)
 	}
 	if c.srv.draining.Load() {
