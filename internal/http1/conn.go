@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,7 @@ type conn struct {
 	bufs net.Buffers
 	x    Exchange
 
-	idle      atomic.Bool  // waits for a request
+	state     atomic.Int32 // busy, waiting, waking or woken
 	busySince atomic.Int64 // UnixNano of the request being worked on, 0 when there is none
 	stopped   atomic.Bool  // StopBody was called
 
@@ -36,9 +37,17 @@ type conn struct {
 	idleDeadline  time.Time // the read deadline that armIdle has set; zero when another one is in force
 	writeDeadline time.Time // the write deadline in force
 	inBody        bool      // reads are the body's: each renews the deadline
-	woken         bool      // a deadline that passes now may be Shutdown's doing
+	called        bool      // the last call for a request has been given
 	served        int       // requests so far
 }
+
+// What a connection's goroutine is doing, as far as Shutdown must know.
+const (
+	busy    = iota // works on a request
+	waiting        // for a request; Shutdown may wake it
+	waking         // Shutdown is about to set the deadline that wakes it
+	woken          // that deadline is set, and Shutdown will not touch the connection's deadlines again
+)
 
 var headBuffers = sync.Pool{New: func() any { b := make([]byte, headBuffer); return &b }}
 
@@ -172,8 +181,8 @@ func (c *conn) sendContinue() {
 
 // readHead reads and parses one request head.
 func (c *conn) readHead() error {
-	c.idle.Store(true)
-	defer c.idle.Store(false)
+	c.state.Store(waiting)
+	defer c.stopWaiting()
 	c.x.Minor = 1 // until the request line says otherwise
 	c.x.Method, c.x.Target, c.x.Path, c.x.Query, c.x.Host, c.x.Fields = nil, nil, nil, nil, nil, c.x.Fields[:0]
 	seen, blank := 0, 0
@@ -224,8 +233,7 @@ func (c *conn) fillHead(partial bool) error {
 		return errHeaderTooLarge
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
-	case c.woken && c.srv.draining.Load():
-		c.woken = false
+	case c.wasWoken():
 		return c.lastCall(partial, err)
 	case partial:
 		return errHeadTimeout
@@ -330,11 +338,39 @@ func (c *conn) bytesWaiting() bool { return peerSent(c.nc) }
 
 // wakeIfIdle ends the wait for another request.
 //
-// The order matters: readHead declares itself idle, sets its deadline, and then looks at draining; Shutdown sets
-// draining, and then the deadline of the idle. Whoever comes second sees the other.
+// The order matters: readHead declares itself waiting, sets its deadline, and then looks at draining; Shutdown sets
+// draining, and then the deadline of those that wait. Whoever comes second sees the other. A connection is woken once
+// for each wait, and does not go on while it is being woken: a deadline in the past that came late would cut off the
+// request that is arriving.
 func (c *conn) wakeIfIdle() {
-	if c.idle.Load() {
-		c.nc.SetReadDeadline(time.Unix(1, 0))
+	if c.state.CompareAndSwap(waiting, waking) {
+		c.nc.SetReadDeadline(past)
+		c.state.Store(woken)
+	}
+}
+
+var past = time.Unix(1, 0)
+
+// wasWoken reports, once for each wait, whether the deadline that has passed was Shutdown's.
+func (c *conn) wasWoken() bool {
+	if c.called || c.state.Load() < waking {
+		return false
+	}
+	for c.state.Load() == waking {
+		runtime.Gosched()
+	}
+	c.called = true
+	return true
+}
+
+// stopWaiting makes the deadlines the connection's own again.
+func (c *conn) stopWaiting() {
+	for !c.state.CompareAndSwap(waiting, busy) {
+		if c.state.CompareAndSwap(woken, busy) {
+			c.idleDeadline = time.Time{} // it is not in force any more
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -346,7 +382,7 @@ func (c *conn) cut() {
 
 // armIdle bounds the wait for the next request's first byte.
 func (c *conn) armIdle() {
-	c.woken = true
+	c.called = false
 	wait := c.limits.IdleTimeout
 	if c.served == 0 {
 		wait = c.limits.HeaderTimeout
@@ -356,7 +392,8 @@ func (c *conn) armIdle() {
 		c.nc.SetReadDeadline(c.idleDeadline)
 	}
 	if c.srv.draining.Load() {
-		c.nc.SetReadDeadline(time.Unix(1, 0))
+		c.wakeIfIdle()
+		c.nc.SetReadDeadline(past) // if Shutdown was faster, its deadline has just been replaced
 	}
 }
 

@@ -290,7 +290,7 @@ func (x *Exchange) UnshareBody() { x.response.shared = false }
 func (x *Exchange) StopBody() {
 	x.response.close = true
 	x.conn.stopped.Store(true)
-	x.conn.nc.SetReadDeadline(time.Unix(1, 0))
+	x.conn.nc.SetReadDeadline(past)
 }
 
 // AppendChunkSize appends the line that begins a chunk of n bytes.

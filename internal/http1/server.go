@@ -260,7 +260,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // wakeListener makes a pending Accept return without resetting those who wait in the backlog.
 func wakeListener(ln net.Listener) {
-	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Unix(1, 0)) == nil {
+	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(past) == nil {
 		return
 	}
 	ln.Close()
