@@ -28,6 +28,7 @@ type Exchange struct {
 
 	abortMu sync.Mutex
 	abort   Aborter // stops what the handler waits for; guarded by abortMu
+	left    bool    // the client has gone, for good; guarded by abortMu
 }
 
 // Aborter is something a handler waits for that can be told to give up, such as a call to an upstream. Abort may be
@@ -35,18 +36,23 @@ type Exchange struct {
 type Aborter interface{ Abort() }
 
 // WhenGone says what to abort if the client goes away while the handler waits; nil when nothing is left to abort.
+// If it is known to have gone already, a is aborted at once: it may have gone between two waits.
 // After WhenGone(nil) has returned, Abort is not called any more. Departures are looked for in intervals of
 // [GoneInterval], not while the client is still sending its body. A client that has only closed its sending half
 // counts as gone, as it does for other gateways: the two can't be told apart.
 func (x *Exchange) WhenGone(a Aborter) {
 	x.abortMu.Lock()
+	defer x.abortMu.Unlock()
 	x.abort = a
-	x.abortMu.Unlock()
+	if x.left && a != nil {
+		a.Abort()
+	}
 }
 
 func (x *Exchange) gone() {
 	x.abortMu.Lock()
 	defer x.abortMu.Unlock()
+	x.left = true
 	if x.abort != nil {
 		x.abort.Abort()
 	}
