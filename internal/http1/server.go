@@ -91,9 +91,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		return ErrServerClosed
 	}
 	defer s.removeListener(ln)
-	watched := make(chan struct{})
-	go func() { defer close(watched); s.watch() }()
-	defer func() { <-watched }()
+	defer s.startWatch()()
 	for s.waitForRoom() {
 		nc, err := ln.Accept()
 		if err != nil {
@@ -195,14 +193,21 @@ func (s *Server) forget(c *conn) {
 	c.recycle()
 }
 
+// startWatch starts watch and returns what stops it and waits for it.
+func (s *Server) startWatch() (stop func()) {
+	quit, watched := make(chan struct{}), make(chan struct{})
+	go func() { defer close(watched); s.watch(quit) }()
+	return func() { close(quit); <-watched }
+}
+
 // watch looks for clients that have gone while their requests are being worked on.
-func (s *Server) watch() {
+func (s *Server) watch(quit <-chan struct{}) {
 	tick := time.NewTicker(GoneInterval)
 	defer tick.Stop()
 	var slow []*conn
 	for {
 		select {
-		case <-s.stop:
+		case <-quit:
 			return
 		case now := <-tick.C:
 			slow = s.slowConns(slow[:0], now.Add(-GoneInterval))
@@ -245,6 +250,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		s.listening.Wait()
+		defer s.startWatch()()
 		s.eachConn((*conn).wakeIfIdle)
 		s.running.Wait()
 	}()
