@@ -103,12 +103,12 @@ func (g *Gateway) forward(r *request) {
 		g.fail(r, err)
 		return
 	}
+	defer call.Close()
 	r.target = call.Target()
 	if err := r.relay(call); err != nil {
 		g.log.Debug("response broken off", "request_id", string(r.hop.RequestID), "target", r.target, "error", err)
 		r.Abort()
 	}
-	call.Close()
 }
 
 // fail answers for an upstream that did not.

@@ -62,8 +62,12 @@ func newConn(s *Server, nc net.Conn) *conn {
 }
 
 // recycle gives the connection's buffers back. Others may still hold c (the watch, Shutdown), but they only use its
-// atomics, its net.Conn and the exchange's own lock.
+// atomics, its net.Conn and the exchange's own lock. Where a panic has left a goroutine behind that reads the body, they
+// are left to the garbage collector: that goroutine must not see another client's bytes.
 func (c *conn) recycle() {
+	if c.x.response.shared {
+		return
+	}
 	c.in.release()
 	if len(c.in.buf) == headBuffer {
 		buf := c.in.buf
@@ -118,13 +122,15 @@ func (c *conn) recoverPanic() {
 	c.srv.panics.Add(1)
 	c.srv.log.Error("a handler panicked", "panic", v, "stack", string(debug.Stack()))
 	c.x.WhenGone(nil)
-	if !c.x.response.begun {
-		c.out = c.out[:0]
-		c.refuse(errPanicked)
-		defer func() { recover() }() // the handler may be beyond answering
-		c.srv.handler(&c.x)
-		c.end()
+	if c.x.response.begun || c.x.response.shared {
+		c.reset()
+		return
 	}
+	c.out = c.out[:0]
+	c.refuse(errPanicked)
+	defer func() { recover() }() // the handler may be beyond answering
+	c.srv.handler(&c.x)
+	c.end()
 }
 
 var errPanicked = &Error{Status: 500, Reason: "the gateway met a defect of its own"}
@@ -270,6 +276,9 @@ func (c *conn) end() bool {
 		return false
 	}
 	if !r.finished {
+		if r.begun {
+			c.reset()
+		}
 		return false
 	}
 	if r.close {
