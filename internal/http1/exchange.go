@@ -269,11 +269,15 @@ func (x *Exchange) Interim(status int, reason []byte, fields []Field) error {
 	return x.Flush()
 }
 
-// SwitchProtocols completes the head of a 101 response and hands over the connection: what the client has sent
-// already, and the connection itself, which the server closes when the handler returns.
+// SwitchProtocols completes the head of a 101 response and hands over the connection: what the client has sent behind
+// its request already, and the connection itself, which the server closes when the handler returns. The request's body
+// must have been read to its end, or have been received whole.
 func (x *Exchange) SwitchProtocols() (net.Conn, []byte, error) {
 	x.conn.out = append(x.conn.out, crlf...)
 	x.response.headDone, x.response.finished, x.response.close = true, true, true
+	if body, whole := x.Body.Whole(); whole {
+		x.conn.in.consume(len(body))
+	}
 	err := x.Flush()
 	x.conn.nc.SetDeadline(time.Time{})
 	return x.conn.nc, x.conn.in.buffered(), err

@@ -285,8 +285,25 @@ func (c *conn) awaitHead(x *http1.Exchange, s *sender) error {
 	if s != nil {
 		s.join(x)
 	}
-	if c.stream.Response.Upgraded() && !x.Upgrades() {
+	if c.stream.Response.Upgraded() {
+		return c.upgraded(x, s)
+	}
+	return nil
+}
+
+// upgraded checks that the protocol may be switched. The new one begins where the request ends, so a body that is
+// still being sent is awaited.
+func (c *conn) upgraded(x *http1.Exchange, s *sender) error {
+	if !x.Upgrades() {
 		return errUpgrade
+	}
+	if s != nil {
+		<-s.done
+		x.UnshareBody()
+		if c.aborted.Load() {
+			return os.ErrDeadlineExceeded
+		}
+		return s.err
 	}
 	return nil
 }
