@@ -144,9 +144,8 @@ type chunkWriter struct {
 }
 
 func (w *chunkWriter) write(p []byte) error {
-	w.c.nc.SetWriteDeadline(time.Now().Add(w.c.pool.cfg.Timeouts.Idle))
-	if w.c.aborted.Load() {
-		return os.ErrDeadlineExceeded
+	if err := w.arm(); err != nil {
+		return err
 	}
 	if !w.chunked {
 		_, err := w.c.nc.Write(p)
@@ -159,7 +158,19 @@ func (w *chunkWriter) write(p []byte) error {
 	return err
 }
 
+// arm gives the next write its time. Abort sets the flag first and the deadline after it, so one of the two is seen.
+func (w *chunkWriter) arm() error {
+	w.c.nc.SetWriteDeadline(time.Now().Add(w.c.pool.cfg.Timeouts.Idle))
+	if w.c.aborted.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
 func (w *chunkWriter) end(trailer []http1.Field) error {
+	if err := w.arm(); err != nil {
+		return err
+	}
 	_, err := w.c.nc.Write(http1.AppendLastChunk(w.out[:0], trailer))
 	return err
 }

@@ -99,6 +99,17 @@ func (c *conn) setReadDeadline(t time.Time) {
 	}
 }
 
+// setDeadline bounds the sending of a head and the wait for the answer, likewise.
+func (c *conn) setDeadline(t time.Time) {
+	if !c.total.IsZero() && c.total.Before(t) {
+		t = c.total
+	}
+	c.nc.SetDeadline(t)
+	if c.aborted.Load() {
+		c.nc.SetDeadline(past)
+	}
+}
+
 // requestSent starts the time for the response's head, unless the response has begun before the request was complete.
 func (c *conn) requestSent() {
 	c.headMu.Lock()

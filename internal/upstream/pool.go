@@ -262,7 +262,7 @@ func (c *conn) send(x *http1.Exchange, hop *Hop, call *Call) {
 	if whole {
 		c.out = append(c.out, body...)
 	}
-	c.setReadDeadline(time.Now().Add(c.pool.cfg.Timeouts.Header))
+	c.setDeadline(time.Now().Add(c.pool.cfg.Timeouts.Header))
 	// A failed write is not the end: the target may have answered before it closed, and its answer tells more.
 	c.nc.Write(c.out)
 	if !whole {
