@@ -45,7 +45,7 @@ func (c *Call) Close() {
 	c.x, c.sender = nil, nil
 	sent := true
 	if sender != nil {
-		sent = sender.stop(x)
+		sent = sender.stop(conn, x)
 	}
 	conn.target.inFlight.Add(-1)
 	if upgraded := conn.stream.Response.Upgraded(); !conn.stream.Release() || !sent || upgraded || conn.aborted.Load() {
@@ -113,12 +113,13 @@ func (s *sender) run(c *conn, body *http1.Body, maxBody int64) error {
 	}
 }
 
-// stop ends the sender and reports whether the whole request was sent.
-func (s *sender) stop(x *http1.Exchange) bool {
+// stop ends the sender and reports whether the whole request was sent. If it was not, c is of no use any more.
+func (s *sender) stop(c *conn, x *http1.Exchange) bool {
 	select {
 	case <-s.done:
 	default:
-		x.StopBody()
+		c.Abort()    // it waits for the target to read on, perhaps,
+		x.StopBody() // or for the client to send more
 		<-s.done
 	}
 	x.UnshareBody()

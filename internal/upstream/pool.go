@@ -245,7 +245,7 @@ func (p *Pool) attempt(c *conn, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 	x.WhenGone(nil)
 	failure := c.explain(x, err, call.sender)
 	if call.sender != nil {
-		call.sender.stop(x)
+		call.sender.stop(c, x)
 	}
 	c.nc.Close()
 	return nil, failure
@@ -327,7 +327,7 @@ func (c *conn) explain(x *http1.Exchange, err error, s *sender) *Error {
 
 func (c *conn) explainTimeout(x *http1.Exchange, s *sender) (Kind, error) {
 	if c.aborted.Load() && s != nil {
-		s.stop(x)
+		s.stop(c, x)
 		var failed *bodyError
 		if errors.As(s.err, &failed) {
 			return failed.kind, failed.err
