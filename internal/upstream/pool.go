@@ -74,11 +74,11 @@ func (p *Pool) Close() {
 func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
 	p.budget.request()
 	var tried tries
+	t := p.pick(x.Start, &tried)
+	if t == nil {
+		return nil, &Error{Kind: NoTarget}
+	}
 	for attempt := 0; ; attempt++ {
-		t := p.pick(x.Start, &tried)
-		if t == nil && attempt == 0 {
-			return nil, &Error{Kind: NoTarget}
-		}
 		call, err := p.call(t, x, hop)
 		if err == nil {
 			t.failures.Store(0)
@@ -86,7 +86,10 @@ func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
 		}
 		p.note(t, err)
 		tried.add(t)
-		if attempt >= p.cfg.Retries.Max || !p.repeatable(x, err) || p.pick(x.Start, &tried) == nil || !p.budget.take() {
+		if attempt >= p.cfg.Retries.Max || !p.repeatable(x, err) {
+			return nil, err
+		}
+		if t = p.pick(x.Start, &tried); t == nil || !p.budget.take() {
 			return nil, err
 		}
 		p.retries.Add(1)
