@@ -284,7 +284,9 @@ func (c *conn) awaitHead(x *http1.Exchange, s *sender) error {
 			break
 		}
 	}
-	c.responseBegun()
+	if c.stream.Response.Status >= 200 || c.stream.Response.Upgraded() {
+		c.responseBegun()
+	}
 	if s != nil {
 		s.join(x)
 	}
