@@ -67,7 +67,7 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // the next signal has its default effect
+	context.AfterFunc(ctx, stop) // the next signal has its default effect, here as in run
 	served := make(chan error, 1)
 	go func() { served <- backend.Serve(ln) }()
 	announce(cmd.OutOrStdout(), n.url(), "http://"+ln.Addr().String(), n.adminURL())
