@@ -77,6 +77,8 @@ func (n *node) run(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	// Only now: whoever waits for this line may signal at once.
+	n.log.Info("sluice is serving", "listen", n.url(), "admin", n.adminURL(), "config", n.cfg.Path, "upstreams", n.cfg.UpstreamNames)
 
 	failed := make(chan error, 2)
 	go func() { failed <- n.gate.Serve(n.listener) }()

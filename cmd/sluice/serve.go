@@ -65,7 +65,6 @@ func serve(cmd *cobra.Command, cfg *config.Config, load func() (*config.Config, 
 	if err != nil {
 		return err
 	}
-	n.log.Info("sluice is serving", "listen", n.url(), "admin", n.adminURL(), "config", cfg.Path, "upstreams", cfg.UpstreamNames)
 	if err := n.run(cmd.Context()); !ended(err) {
 		return err
 	}
