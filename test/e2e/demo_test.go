@@ -1,0 +1,92 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// demo runs `sluice demo` and returns the URLs that it prints: the gateway, the origin, the admin listener.
+func demo(t *testing.T, args ...string) (p *process, gateway, origin, admin string) {
+	t.Helper()
+	p = start(t, append([]string{"demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...)
+	p.awaitOutput(&p.stdout, `ctrl-C`)
+	urls := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindAllString(p.stdout.String(), -1)
+	if len(urls) < 3 {
+		t.Fatalf("expected three URLs in %s", p.stdout.String())
+	}
+	return p, urls[0], urls[1], urls[2]
+}
+
+// originServed asks `sluice origin` how many requests it has served.
+func originServed(t *testing.T, url string) int64 {
+	t.Helper()
+	var stats struct{ Served int64 }
+	r := get(t, url+"/_origin/stats")
+	if err := json.Unmarshal([]byte(r.body), &stats); err != nil {
+		t.Fatalf("%v in %s", err, r.body)
+	}
+	return stats.Served
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	p, url, origin, admin := demo(t)
+	get(t, url+"/hello").expect(t, 200, `"path":"/hello"`)
+	await(t, "traffic to reach the origin", func() bool { return originServed(t, origin) > 10 })
+	g := &gateway{process: p, url: url, admin: admin}
+	await(t, "named clients in the metrics", func() bool {
+		return len(g.metrics()["sluice_client_requests_total"].GetMetric()) > 2
+	})
+	get(t, admin+"/healthz").expect(t, 200, "ok")
+	p.signal(syscall.SIGINT)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d after ctrl-C", code)
+	}
+}
+
+func TestDemoWithoutTraffic(t *testing.T) {
+	t.Parallel()
+	p, url, origin, _ := demo(t, "--no-traffic")
+	for range 10 {
+		get(t, url+"/mine").expect(t, 200, "/mine")
+	}
+	if n := originServed(t, origin); n != 10 {
+		t.Errorf("%d requests reached the origin, expected the 10 of this test", n)
+	}
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// A second ctrl-C ends the demo although a request is still in flight.
+func TestDemoSecondSignal(t *testing.T) {
+	t.Parallel()
+	p, url, _, admin := demo(t, "--no-traffic")
+	c := dial(t, strings.TrimPrefix(url, "http://"))
+	c.send("GET /?sleep=10m HTTP/1.1\r\nHost: e2e\r\n\r\n")
+	g := &gateway{process: p, url: url, admin: admin}
+	await(t, "the request to be in flight", func() bool { return g.metric("sluice_requests_in_flight") == 1 })
+	p.signal(syscall.SIGINT)
+	await(t, "/readyz to fail", func() bool { return get(t, admin+"/readyz").StatusCode == http.StatusServiceUnavailable })
+	p.signal(syscall.SIGINT)
+	p.endedBy(syscall.SIGINT)
+}
+
+func TestDemoPortTaken(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	p := start(t, "demo", "--listen", ln.Addr().String(), "--admin", "127.0.0.1:0")
+	if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), "address already in use") {
+		t.Errorf("exit code %d with %s", code, p.stderr.String())
+	}
+}
