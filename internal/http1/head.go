@@ -203,7 +203,7 @@ func parseField(line []byte) (Field, *Error) {
 // frame reads what the fields say about the message's framing and its connection.
 func (h *Head) frame() *Error {
 	h.Length, h.Declared, h.keepAlive, h.closing, h.upgrade, h.coding = 0, -1, false, false, false, false
-	names, upgrade := false, false
+	names, upgrade, refused := false, false, false
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		switch f.Kind {
@@ -224,7 +224,7 @@ func (h *Head) frame() *Error {
 		case Connection:
 			names = h.connection(f.Value) || names
 		case Upgrade:
-			upgrade = upgrade || mayUpgrade(f.Value)
+			upgrade, refused = true, refused || !mayUpgrade(f.Value)
 		}
 	}
 	if h.coding {
@@ -236,7 +236,7 @@ func (h *Head) frame() *Error {
 		}
 		h.Length = Chunked
 	}
-	h.upgrade = h.upgrade && upgrade && h.Minor == 1
+	h.upgrade = h.upgrade && upgrade && !refused && h.Minor == 1
 	if names {
 		h.nominate()
 	}
