@@ -35,6 +35,9 @@ func Quiet(nc net.Conn) bool {
 // peek looks at the next byte of the socket. It does not take part in the locking of reads, so it may be called while
 // another goroutine waits in Read.
 func peek(nc net.Conn) (n int, err error) {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok { // TLS: whatever the peer sends is unexpected here, too
+		nc = t.NetConn()
+	}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return 0, errNoPeek

@@ -141,14 +141,7 @@ func (c *conn) begin(now time.Time, t config.UpstreamTimeouts) {
 	}
 }
 
-// fresh reports whether an idle connection can be used for another request. A look at the socket costs a system call,
-// so it is left out where a mistake costs nothing: the connection was in use a moment ago, and the request can be
-// sent again.
-func (c *conn) fresh(now time.Time, repeatable bool) bool {
-	if repeatable && now.Sub(c.idleSince) < quietTime {
-		return true
-	}
-	return c.stream.Idle() && http1.Quiet(c.nc)
-}
-
-const quietTime = 100 * time.Millisecond
+// fresh reports whether an idle connection can be used for another request. The look at the socket costs a system call
+// and is worth it: bytes that the target has sent unasked would be taken for the answer to the next request, and one
+// client would get what was meant for another.
+func (c *conn) fresh() bool { return c.stream.Idle() && http1.Quiet(c.nc) }

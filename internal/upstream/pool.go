@@ -185,7 +185,7 @@ func (p *Pool) note(t *target, err *Error) {
 func (p *Pool) call(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 	t.calls.Add(1)
 	t.inFlight.Add(1)
-	c, err := p.connect(t, x)
+	c, err := p.connect(t)
 	if err == nil {
 		var call *Call
 		if call, err = p.attempt(c, x, hop); err == nil {
@@ -204,10 +204,9 @@ func (p *Pool) call(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 }
 
 // connect takes a kept connection, or opens one.
-func (p *Pool) connect(t *target, x *http1.Exchange) (*conn, *Error) {
-	_, whole := x.Body.Whole()
+func (p *Pool) connect(t *target) (*conn, *Error) {
 	for c := t.popIdle(); c != nil; c = t.popIdle() {
-		if c.fresh(x.Start, whole && x.Idempotent()) {
+		if c.fresh() {
 			return c, nil
 		}
 		c.nc.Close()
