@@ -137,6 +137,8 @@ func (r *Request) originForm() *Error {
 		return errTarget
 	}
 	switch target := rest[end:]; {
+	case len(target) == 0 && string(r.Method) == "OPTIONS": // RFC 9112 section 3.2.4: the server as a whole
+		r.Target = []byte("*")
 	case len(target) == 0:
 		r.Target = []byte("/")
 	case target[0] == '?':
