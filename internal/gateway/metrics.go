@@ -107,6 +107,14 @@ func (c *clientCounts) of(name []byte) prometheus.Counter {
 	return c.add(string(name))
 }
 
+// shown is what a client that has been counted is called where names are bounded.
+func (c *clientCounts) shown(name []byte) string {
+	if _, ok := (*c.known.Load())[string(name)]; ok || len(name) == 0 {
+		return string(name)
+	}
+	return "other"
+}
+
 func (c *clientCounts) full(known map[string]prometheus.Counter) bool {
 	return int64(len(known)) >= c.max.Load()
 }

@@ -181,7 +181,7 @@ func (g *Gateway) logAccess(r *request, status int, took time.Duration) {
 	}
 	g.log.LogAttrs(context.Background(), slog.LevelInfo, "request",
 		slog.String("request_id", string(r.hop.RequestID)),
-		slog.String("client", string(r.client.Name)),
+		slog.String("client", g.metrics.clients.shown(r.client.Name)),
 		slog.String("address", r.client.Addr.String()),
 		slog.String("method", string(r.Method)),
 		slog.String("target", string(r.Target)),
