@@ -256,14 +256,18 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
-// inFront is a configuration without listeners: everything goes to the targets, which are URLs. more is indented
-// under the upstream.
-func inFront(targets []string, more ...string) string {
+// upstream is the section of a configuration with one upstream, app. more is indented under it.
+func upstream(targets []string, more ...string) string {
 	config := "upstreams:\n  app:\n    targets: [" + strings.Join(targets, ", ") + "]\n"
 	for _, line := range more {
 		config += "    " + line + "\n"
 	}
-	return config + "routes: [{path: /*, upstream: app}]\n"
+	return config
+}
+
+// inFront is a configuration without listeners: every path goes to the targets, which are URLs.
+func inFront(targets []string, more ...string) string {
+	return upstream(targets, more...) + "routes: [{path: /*, upstream: app}]\n"
 }
 
 // startOrigin runs `sluice origin` and returns its URL.
