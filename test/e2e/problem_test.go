@@ -169,7 +169,7 @@ func TestRefusedRequests(t *testing.T) {
 
 func TestClientTooSlow(t *testing.T) {
 	t.Parallel()
-	g := serve(t, "timeouts: {header: 50ms, body: 50ms, idle: 50ms}\n"+inFront([]string{serveHTTP(t, echo)}))
+	g := serve(t, "timeouts: {header: 1s, body: 1s, idle: 1s}\n"+inFront([]string{serveHTTP(t, echo)}))
 	head := dial(t, g.addr())
 	head.send("GET / HTTP/1.1\r\nHost: e2e\r\n")
 	head.read("GET").expectProblem(t, 408, "request-timeout")
