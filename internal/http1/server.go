@@ -109,13 +109,18 @@ func (s *Server) Serve(ln net.Listener) error {
 	return ErrServerClosed
 }
 
-// acceptRest takes in the clients that the kernel has connected already, which closing the listener would reset.
+// acceptRest takes in the clients that the kernel has connected already, which closing the listener would reset. It
+// stops after restTime: clients that go on connecting would keep the listener open for ever.
 func (s *Server) acceptRest(ln net.Listener) {
 	d, ok := ln.(interface{ SetDeadline(time.Time) error })
 	if !ok {
 		return
 	}
-	for d.SetDeadline(time.Now().Add(5*time.Millisecond)) == nil && s.hasRoom() {
+	until := time.Now().Add(restTime)
+	for now := time.Now(); now.Before(until) && s.hasRoom(); now = time.Now() {
+		if d.SetDeadline(now.Add(5*time.Millisecond)) != nil {
+			return
+		}
 		nc, err := ln.Accept()
 		if err != nil {
 			return
@@ -123,6 +128,8 @@ func (s *Server) acceptRest(ln net.Listener) {
 		s.start(nc)
 	}
 }
+
+const restTime = 100 * time.Millisecond
 
 // acceptFailed waits a moment if the failure may pass (out of descriptors, an aborted handshake).
 func (s *Server) acceptFailed(err error) (retry bool) {
