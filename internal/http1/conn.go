@@ -338,12 +338,12 @@ func (c *conn) linger() {
 
 // abortIfGone aborts the handler's work if the client has left.
 func (c *conn) abortIfGone() {
-	if peerGone(c.nc) {
+	if NewProbe(c.nc).Gone() {
 		c.x.gone()
 	}
 }
 
-func (c *conn) bytesWaiting() bool { return peerSent(c.nc) }
+func (c *conn) bytesWaiting() bool { return NewProbe(c.nc).Sent() }
 
 // wakeIfIdle ends the wait for another request.
 //

@@ -20,6 +20,7 @@ type conn struct {
 	nc     net.Conn
 	stream http1.Stream
 	out    []byte
+	probe  *http1.Probe // tells whether an idle connection is good for another call
 
 	call      Call
 	aborted   atomic.Bool
@@ -45,7 +46,7 @@ func (p *Pool) dial(t *target) (*conn, error) {
 			return nil, err
 		}
 	}
-	c := &conn{pool: p, target: t, nc: nc}
+	c := &conn{pool: p, target: t, nc: nc, probe: http1.NewProbe(nc)}
 	c.call.conn = c
 	c.stream.Reset(c)
 	return c, nil
@@ -144,4 +145,4 @@ func (c *conn) begin(now time.Time, t config.UpstreamTimeouts) {
 // fresh reports whether an idle connection can be used for another request. The look at the socket costs a system call
 // and is worth it: bytes that the target has sent unasked would be taken for the answer to the next request, and one
 // client would get what was meant for another.
-func (c *conn) fresh() bool { return c.stream.Idle() && http1.Quiet(c.nc) }
+func (c *conn) fresh() bool { return c.stream.Idle() && c.probe.Quiet() }
