@@ -41,7 +41,7 @@ func newServe() *cobra.Command {
 				return serve(cmd, cfg, nil)
 			}
 			load := func() (*config.Config, error) { return config.Load(file, os.LookupEnv) }
-			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !flags.Changed("config") {
 				return fmt.Errorf("there is no %s: name the configuration with --config, or serve one service with --upstream URL", file)
 			}
 			cfg, err := load()

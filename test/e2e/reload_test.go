@@ -84,7 +84,11 @@ func TestBadFilesAreRefused(t *testing.T) {
 		if r.StatusCode != 422 || !regexp.MustCompile(want).MatchString(r.body) {
 			t.Errorf("got %s with %s, expected 422 with %s", r.Status, r.body, want)
 		}
-		lines := g.logged("configuration not reloaded, the old one stays")
+		var lines []map[string]any
+		await(t, "the log to report the failure", func() bool {
+			lines = g.logged("configuration not reloaded, the old one stays")
+			return len(lines) >= failures
+		})
 		if len(lines) != failures || !regexp.MustCompile(want).MatchString(fmt.Sprint(lines[failures-1]["error"])) {
 			t.Errorf("expected %s in the last line of %v", want, lines)
 		}
