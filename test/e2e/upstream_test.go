@@ -160,6 +160,7 @@ func TestHealthChecksAndRecovery(t *testing.T) {
 		t.Errorf("recovered, the targets got %d and %d of 10 requests", atA, atB)
 	}
 	for msg, want := range map[string]int{"target unhealthy": 2, "target healthy": 2} {
+		await(t, "the log to say "+msg, func() bool { return len(g.logged(msg)) >= want })
 		if n := len(g.logged(msg)); n != want {
 			t.Errorf("%d log lines say %q, expected %d", n, msg, want)
 		}
