@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash/crc32"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -83,10 +84,16 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestTimeThatDoesNotFit(t *testing.T) {
-	s := someSnapshot()
-	s.Taken = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	if _, err := s.MarshalBinary(); err == nil {
-		t.Error("encoded a time that nanoseconds since 1970 cannot hold")
+	for _, taken := range []time.Time{
+		time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC),
+		time.Unix(0, math.MinInt64), // which the file uses to say that there is no time
+	} {
+		s := someSnapshot()
+		s.Taken = taken
+		if _, err := s.MarshalBinary(); err == nil {
+			t.Errorf("encoded %v", taken)
+		}
 	}
 }
 

@@ -51,6 +51,36 @@ func TestConcurrentCountIsExact(t *testing.T) {
 	}
 }
 
+// TestConcurrentTurns turns the ring every few adds, so that adds and counts often meet a ring that is being turned. Nothing
+// leaves the window: no goroutine may ever see the count fall or miss what it has added itself.
+func TestConcurrentTurns(t *testing.T) {
+	const workers, adds, tick, precision = 4, 500_000, 200, time.Microsecond
+	w := mustNew(t, workers*adds*tick+precision, precision)
+	var clock atomic.Int64
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for last := uint64(0); last < workers*adds; {
+				now := window.Instant(clock.Add(tick))
+				if now > workers*adds*tick {
+					return
+				}
+				added := w.AddCount(now, 1)
+				counted := w.Count(now)
+				if added < last+1 || counted < added {
+					t.Errorf("count %d, then %d after adding 1, then %d", last, added, counted)
+					return
+				}
+				last = counted
+			}
+		})
+	}
+	group.Wait()
+	if got := w.Count(workers * adds * tick); got != workers*adds {
+		t.Errorf("count %d, want %d", got, workers*adds)
+	}
+}
+
 // TestConcurrentExpiry lets buckets leave the window while goroutines add to it. The running sum must follow the ring
 // exactly: an add that was lost or doubled on the way in or out would stay in the sum for ever.
 func TestConcurrentExpiry(t *testing.T) {
@@ -187,5 +217,32 @@ func TestConcurrentTable(t *testing.T) {
 	}
 	if d.Idle != 0 || d.Active != workers*adds/4-(keys-8) {
 		t.Errorf("dropped %+v, want %d active keys", d, workers*adds/4-(keys-8))
+	}
+}
+
+// TestConcurrentDrops has more keys in use than fit, so that keys are dropped while others add to them: each add is held, or
+// reported as dropped, or both if it met a key on its way out; it is never lost.
+func TestConcurrentDrops(t *testing.T) {
+	const workers, adds, keys = 4, 100_000, 3
+	table, err := window.NewTable[int](time.Hour, time.Minute, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for worker := range workers {
+		group.Go(func() {
+			for i := range adds {
+				table.Add((worker+i)%(keys+1), 0, 1)
+			}
+		})
+	}
+	group.Wait()
+
+	var held uint64
+	for _, w := range table.All() {
+		held += w.Count(0)
+	}
+	if d := table.Dropped(); held > workers*adds || held+d.Count < workers*adds {
+		t.Errorf("%d held, %+v dropped, of %d added", held, d, workers*adds)
 	}
 }

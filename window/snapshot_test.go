@@ -40,6 +40,14 @@ func TestSnapshotSaysWhatItHolds(t *testing.T) {
 	}
 }
 
+func TestSnapshotFromAnEarlierInstant(t *testing.T) {
+	w := mustNew(t, time.Second, 100*time.Millisecond)
+	w.Add(at(500), 1)
+	if s := w.Snapshot(at(270), wall); s.Elapsed != 0 || s.Buckets[0].Age != 0 {
+		t.Errorf("snapshot %+v, want the newest bucket as it begins", s)
+	}
+}
+
 // TestRestartStories adds 4 requests at 230 ms, stops at 250 ms, and starts again at an instant of its own.
 func TestRestartStories(t *testing.T) {
 	const now = 7777 // ms: the new process has another clock
@@ -69,6 +77,19 @@ func TestRestartStories(t *testing.T) {
 				t.Errorf("count %d, want %d", got, story.want)
 			}
 		})
+	}
+}
+
+// TestRestoreAfterAges starts at instant 0, from where times reach furthest back.
+func TestRestoreAfterAges(t *testing.T) {
+	w := mustNew(t, time.Second, 100*time.Millisecond)
+	w.Add(at(230), 4)
+	s := w.Snapshot(at(299), wall)
+	for _, down := range []time.Duration{time.Hour, math.MaxInt64 - 1, math.MaxInt64} {
+		w = mustRestore(t, s, 0, wall.Add(down))
+		if got := w.AddCount(0, 1); got != 1 {
+			t.Errorf("after %v: count %d, want 1", down, got)
+		}
 	}
 }
 

@@ -224,13 +224,6 @@ func (t *Table[K]) insertLocked(e *entry[K], now Instant) {
 
 // victimLocked chooses who has to go from a full table.
 func (t *Table[K]) victimLocked(now Instant) *entry[K] {
-	var fresh *entry[K]
-	if t.fresh.Len() > 0 {
-		fresh = frontOf[K](&t.fresh)
-		if fresh.window.Count(now) == 0 {
-			return fresh
-		}
-	}
 	var least *entry[K]
 	var leastCount uint64
 	for range min(search, t.known.Len()) {
@@ -244,8 +237,8 @@ func (t *Table[K]) victimLocked(now Instant) *entry[K] {
 			least, leastCount = e, count
 		}
 	}
-	if fresh != nil {
-		return fresh
+	if t.fresh.Len() > 0 {
+		return frontOf[K](&t.fresh)
 	}
 	return least
 }

@@ -51,15 +51,15 @@ func TestTableCountsEachKey(t *testing.T) {
 }
 
 func TestFullTableDropsIdleKeysFirst(t *testing.T) {
-	table := mustTable(t, 3)
+	table := mustTable(t, 4)
 	for _, key := range []string{"early", "idle", "busy"} {
 		table.Add(key, at(0), 1)
 		table.Add(key, at(0), 1)
 	}
-	table.Add("early", at(1500), 1)
-	table.Add("busy", at(1500), 1)
-	table.Add("new", at(1500), 1)
-	want := map[string]uint64{"early": 1, "busy": 1, "new": 1}
+	for _, key := range []string{"early", "busy", "once", "new"} {
+		table.Add(key, at(1500), 1)
+	}
+	want := map[string]uint64{"early": 1, "busy": 1, "once": 1, "new": 1}
 	if got := held(table, at(1500)); !maps.Equal(got, want) {
 		t.Errorf("the table holds %v, want %v", got, want)
 	}
@@ -258,6 +258,27 @@ func TestRestoreIntoSmallerTable(t *testing.T) {
 	}
 	if got, want := table.Dropped(), (window.Dropped{Active: 8, Count: 36}); got != want {
 		t.Errorf("dropped %+v, want %+v", got, want)
+	}
+}
+
+func TestRestoredKeysAreKnown(t *testing.T) {
+	table := mustTable(t, 10)
+	table.Add("alice", at(0), 1)
+	table.Add("alice", at(0), 1)
+	table.Add("passer-by", at(0), 1)
+	s := table.Snapshot(at(0), wall, func(key string) string { return key })
+	table, err := window.RestoreTable(time.Second, 100*time.Millisecond, 3, s, asIs, 0, wall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		table.Add(fmt.Sprint("flood", i), 0, 1)
+	}
+	if got := table.Count("alice", 0); got != 2 {
+		t.Errorf("after a flood alice counts %d, want 2", got)
+	}
+	if got := table.Count("passer-by", 0); got != 0 {
+		t.Errorf("after a flood the passer-by counts %d, want 0", got)
 	}
 }
 

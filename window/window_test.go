@@ -94,6 +94,23 @@ func TestStories(t *testing.T) {
 	}
 }
 
+// TestBucketsThatLookAlike meets buckets whose numbers agree in the 32 bits that are kept beside the count.
+func TestBucketsThatLookAlike(t *testing.T) {
+	const again = window.Instant(1 << 32)
+	w := mustNew(t, 10, 1)
+	w.Add(0, 5)
+	w.Add(again, 1)
+	if got := w.Count(again); got != 1 {
+		t.Errorf("count %d after an add, want 1", got)
+	}
+	if got := w.AddCount(2*again, 1); got != 1 {
+		t.Errorf("AddCount %d, want 1", got)
+	}
+	if got := w.Count(3 * again); got != 0 {
+		t.Errorf("count %d after a silence, want 0", got)
+	}
+}
+
 func TestAddCountIncludesItself(t *testing.T) {
 	w := mustNew(t, time.Second, 100*time.Millisecond)
 	for i, s := range []step{{0, 1, 1}, {50, 1, 2}, {150, 2, 4}, {20, 1, 5}, {1000, 1, 3}, {10, 1, 3}, {1001, 1 << 33, 3 + 1<<33}} {
