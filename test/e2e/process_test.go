@@ -62,7 +62,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// process is one run of the program.
+// process is one run of the program, or of another one.
 type process struct {
 	t              *testing.T
 	cmd            *exec.Cmd
@@ -70,10 +70,16 @@ type process struct {
 	ended          chan struct{} // closed when the process has ended and its output is complete
 }
 
-// start runs the program with args. The test's cleanup ends it, and fails the test for a data race or a panic.
+// start runs the program under test.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(os.Getenv(binaryEnv), args...), ended: make(chan struct{})}
+	return startCommand(t, os.Getenv(binaryEnv), args...)
+}
+
+// startCommand runs a program. The test's cleanup ends it, and fails the test for a data race or a panic.
+func startCommand(t *testing.T, path string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
