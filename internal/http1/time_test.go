@@ -21,16 +21,42 @@ type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+
+	mu       sync.Mutex
+	deadline time.Time
+	moved    chan struct{} // closed when the deadline changes
 }
 
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+func newPipes() *pipes {
+	return &pipes{conns: make(chan net.Conn), closed: make(chan struct{}), moved: make(chan struct{})}
+}
+
+func (p *pipes) SetDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deadline = t
+	close(p.moved)
+	p.moved = make(chan struct{})
+	return nil
+}
 
 func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
+	for {
+		p.mu.Lock()
+		moved, over := p.moved, make(<-chan time.Time)
+		if !p.deadline.IsZero() {
+			over = time.After(time.Until(p.deadline))
+		}
+		p.mu.Unlock()
+		select {
+		case c := <-p.conns:
+			return c, nil
+		case <-p.closed:
+			return nil, net.ErrClosed
+		case <-over:
+			return nil, os.ErrDeadlineExceeded
+		case <-moved:
+		}
 	}
 }
 
@@ -154,9 +180,11 @@ func TestSlowRequestsKeepTheirConnection(t *testing.T) {
 		p := start(func(x *http1.Exchange) { time.Sleep(74 * time.Second); echo(x) })
 		c := p.dial()
 		defer c.Close()
-		for range 6 {
-			c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-			c.status(t)
+		for range 3 {
+			for range 2 {
+				c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				c.status(t)
+			}
 			time.Sleep(58 * time.Second)
 		}
 	})
@@ -233,10 +261,12 @@ func TestSetLimits(t *testing.T) {
 		})
 		p := newPipes()
 		go s.Serve(p)
+		defer s.Shutdown(context.Background())
 		c := p.dial()
 		defer c.Close()
 		c.send("GET /0123456789 HTTP/1.1\r\nHost: h\r\n\r\n")
 		c.status(t)
+		synctest.Wait() // the connection waits for its next request
 		l := limits()
 		l.MaxURI = 5
 		s.SetLimits(l)
@@ -246,6 +276,32 @@ func TestSetLimits(t *testing.T) {
 		if got := c.status(t); got != 414 {
 			t.Errorf("%d, want 414", got)
 		}
-		s.Shutdown(context.Background())
+	})
+}
+
+// A client that is accepted while the server drains already, with a part of its head there, is not woken by what
+// closes idle connections.
+func TestShutdownServesPartialBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := http1.NewServer(limits(), slog.New(slog.DiscardHandler), echo)
+		p := newPipes()
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(p) }()
+		synctest.Wait() // it waits for a client
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		synctest.Wait() // it has been told to drain, and takes the rest of its backlog
+		c := p.dial()
+		defer c.Close()
+		c.send("GET / HT")
+		<-served
+		synctest.Wait() // idle connections have been woken
+		c.send("TP/1.1\r\nHost: h\r\n\r\n")
+		if got := c.status(t); got != 200 {
+			t.Errorf("%d, want 200", got)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
