@@ -61,7 +61,11 @@ func (b *Body) Ready() bool {
 	if i < 0 || i == len(p)-1 {
 		return false
 	}
-	return p[0] != '0' || bytes.HasSuffix(p, []byte(crlf))
+	if p[0] != '0' {
+		return true
+	}
+	end, err := trailerEnd(p[i+1:]) // of a size like 05 it says no too often, which costs a flush
+	return end > 0 || err != nil
 }
 
 // Whole returns the entire body when it has been received already, without consuming it.
