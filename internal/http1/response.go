@@ -90,6 +90,7 @@ func (s *Stream) Buffered() []byte { return s.rd.buffered() }
 // io.ErrUnexpectedEOF when it ended within the head, and an *Error for a head that is malformed or too large.
 func (s *Stream) Next(maxHead int, noBody bool) error {
 	s.rd.release()
+	s.reusable = false
 	seen := 0
 	for {
 		buf := s.rd.buffered()
@@ -121,7 +122,8 @@ func (s *Stream) begin(headLen int) {
 	s.rd.consume(headLen)
 	s.rd.pin()
 	s.Body.reset(&s.rd, s.Response.Length)
-	s.reusable = s.Response.persistent() && s.Response.Length != UntilClose
+	// Behind an interim response, another is due.
+	s.reusable = s.Response.persistent() && s.Response.Length != UntilClose && s.Response.Status >= 200
 }
 
 // Release ends the response and reports whether the connection can carry another: the response allowed it, and its
