@@ -6,7 +6,7 @@
 //
 // These variables make the suite do more, or do it differently:
 //
-//	SLUICE_E2E_FULL=1   large bodies are 1 GiB instead of 256 MiB
+//	SLUICE_E2E_FULL=1   large bodies are 1 GiB instead of 256 MiB (128 MiB with the race detector)
 //	SLUICE_SOAK=1       the soak test sends 1,000,000 requests and aborts 10,000; run it with -run Soak -timeout 60m -v
 //	SLUICE_BIN=PATH     test this program instead of building one
 //	CI=true             a peer that is not installed is a failure, and not a reason to skip
@@ -48,5 +48,6 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	os.Setenv(binaryEnv, binary)
+	os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE")) // a second by default, for each of many processes
 	return m.Run()
 }

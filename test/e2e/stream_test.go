@@ -20,10 +20,14 @@ import (
 
 // largeBody is the size of a large body, in bytes.
 func largeBody() int64 {
-	if os.Getenv("SLUICE_E2E_FULL") == "1" {
+	switch {
+	case os.Getenv("SLUICE_E2E_FULL") == "1":
 		return 1 << 30
+	case raceEnabled:
+		return 128 << 20
+	default:
+		return 256 << 20
 	}
-	return 256 << 20
 }
 
 // maxGrowth is how much the resident memory of the process may grow while large bodies pass, in KiB.
