@@ -226,5 +226,10 @@ func TestReloadChangesLimitsAndKeys(t *testing.T) {
 	for id, want := range map[string]string{"alice-1": "alice", "bob-1": "127.0.0.1", "alice-2": "127.0.0.1", "bob-2": "bob"} {
 		expectClient(id, want)
 	}
+	writeFile(t, keys, keysFile("bob")+"  - {name: carol, sha256: 1234}\n")
+	r := g.reload()
+	r.expect(t, 422, keys+":3:")
+	ask("bob-3", "bob", "").expect(t, 200, "GET")
+	expectClient("bob-3", "bob")
 	ask("large", "bob", "X: "+strings.Repeat("x", 2<<10)+"\r\n").expectProblem(t, 431, "header-too-large")
 }
