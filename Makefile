@@ -36,3 +36,7 @@ soak: ## a million requests and ten thousand aborted connections: nothing may gr
 .PHONY: bench-proxy
 bench-proxy: ## compare with nginx as a reverse proxy (needs nginx and wrk)
 	$(GO) run ./bench/proxy
+
+.PHONY: bench-counter
+bench-counter: ## compare the counter with nginx's return 200 of the same size (needs nginx and wrk)
+	$(GO) run ./bench/counter

@@ -1,0 +1,101 @@
+package counter
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sluicegate/sluice/window"
+)
+
+const (
+	contentType = "application/json; charset=utf-8"
+	problemType = "application/problem+json"
+	notFound    = `{"type":"about:blank","title":"Not Found","status":404,"detail":"only / is counted"}`
+)
+
+// timeout is how long a connection may idle, and how long a request may take to arrive or an answer to leave.
+const timeout = 75 * time.Second
+
+func newHTTP(c *Counter) *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                      c.handle,
+		Name:                         "sluice",
+		Logger:                       errorLog{c.log},
+		ConnState:                    c.conns.changed,
+		Concurrency:                  100_000,
+		ReadBufferSize:               16 << 10, // the largest head of a request
+		StreamRequestBody:            true,
+		MaxRequestBodySize:           64 << 10, // with streaming, what is buffered and not what is accepted
+		DisablePreParseMultipartForm: true,
+		ReadTimeout:                  timeout,
+		WriteTimeout:                 timeout,
+		// fasthttp's goroutine that retires idle workers looks up from its sleep only this often, also to end.
+		MaxIdleWorkerDuration: 100 * time.Millisecond,
+	}
+}
+
+// handle answers one request. A request is counted when all of it has arrived.
+func (c *Counter) handle(ctx *fasthttp.RequestCtx) {
+	if c.stopping.Load() {
+		ctx.SetConnectionClose()
+	}
+	if err := drainBody(ctx); err != nil {
+		ctx.Error("the body of the request broke off", fasthttp.StatusBadRequest)
+		ctx.SetConnectionClose() // where the next request begins is unknown
+		return
+	}
+	if !isRoot(ctx) {
+		ctx.SetStatusCode(fasthttp.StatusNotFound)
+		ctx.SetContentType(problemType)
+		ctx.SetBodyString(notFound)
+		return
+	}
+	n := c.window.AddCount(window.Now(), 1)
+	c.keeper.changed()
+	ctx.SetContentType(contentType)
+	var buf [len(`{"requestCount":}`) + 20]byte
+	ctx.Response.SetBody(appendAnswer(buf[:0], n))
+}
+
+func appendAnswer(dst []byte, n uint64) []byte {
+	dst = append(dst, `{"requestCount":`...)
+	dst = strconv.AppendUint(dst, n, 10)
+	return append(dst, '}')
+}
+
+// isRoot reports whether the path of the request is /, whatever its query.
+func isRoot(ctx *fasthttp.RequestCtx) bool {
+	target := ctx.Request.Header.RequestURI()
+	if len(target) == 1 {
+		return target[0] == '/'
+	}
+	if target[0] != '/' { // the absolute form, http://host/path, or the * of OPTIONS
+		return bytes.Contains(target, []byte("://")) && string(ctx.Path()) == "/"
+	}
+	return target[1] == '?'
+}
+
+// drainBody reads the body of the request to its end, if it has one.
+func drainBody(ctx *fasthttp.RequestCtx) error {
+	body := ctx.RequestBodyStream()
+	length := int64(ctx.Request.Header.ContentLength())
+	if body == nil || length == 0 {
+		return nil
+	}
+	n, err := io.Copy(io.Discard, body)
+	if err == nil && length > 0 && n != length {
+		err = io.ErrUnexpectedEOF // fasthttp reports the end of the connection like the end of the body
+	}
+	return err
+}
+
+// errorLog passes fasthttp's messages about connections on.
+type errorLog struct{ log *slog.Logger }
+
+func (l errorLog) Printf(format string, args ...any) { l.log.Warn(fmt.Sprintf(format, args...)) }
