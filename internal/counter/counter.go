@@ -109,9 +109,10 @@ const Grace = 10 * time.Second
 // Serve answers the connections of ln until ctx ends. Then it closes ln, answers what has been received, saves the state
 // and returns nil; connections that are open after [Grace] are cut. Any other error is one of ln or of saving.
 func (c *Counter) Serve(ctx context.Context, ln net.Listener) error {
-	saving, stopSaving := context.WithCancel(context.WithoutCancel(ctx))
-	var saver sync.WaitGroup
-	saver.Go(func() { c.keeper.run(saving) })
+	serving, drained := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { c.keeper.run(serving) })
+	background.Go(func() { c.conns.watch(serving) })
 
 	served := make(chan error, 1)
 	go func() { served <- c.http.Serve(&listener{Listener: ln, log: c.log}) }()
@@ -125,8 +126,8 @@ func (c *Counter) Serve(ctx context.Context, ln net.Listener) error {
 		err = <-served
 	}
 	c.drain()
-	stopSaving()
-	saver.Wait()
+	drained()
+	background.Wait()
 	if err != nil {
 		err = fmt.Errorf("listening: %w", err)
 	}

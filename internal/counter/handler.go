@@ -19,8 +19,8 @@ const (
 	notFound    = `{"type":"about:blank","title":"Not Found","status":404,"detail":"only / is counted"}`
 )
 
-// timeout is how long a connection may idle, and how long a request may take to arrive or an answer to leave.
-const timeout = 75 * time.Second
+// timeout is for how many seconds a connection may idle, and how many a request may take to arrive and be answered.
+const timeout = 75
 
 func newHTTP(c *Counter) *fasthttp.Server {
 	return &fasthttp.Server{
@@ -33,8 +33,6 @@ func newHTTP(c *Counter) *fasthttp.Server {
 		StreamRequestBody:            true,
 		MaxRequestBodySize:           64 << 10, // with streaming, what is buffered and not what is accepted
 		DisablePreParseMultipartForm: true,
-		ReadTimeout:                  timeout,
-		WriteTimeout:                 timeout,
 		// fasthttp's goroutine that retires idle workers looks up from its sleep only this often, also to end.
 		MaxIdleWorkerDuration: 100 * time.Millisecond,
 	}
