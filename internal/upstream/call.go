@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/sluicegate/sluice/internal/http1"
@@ -114,13 +113,11 @@ func (s *sender) run(c *conn, body *http1.Body, maxBody int64) error {
 	}
 }
 
-// parting is how long a sender may take to say that it is done after the response has. A target may answer the last
-// byte before the goroutine that wrote it runs again, and that is no reason to give two good connections up.
-const parting = 20 * time.Millisecond
-
 // stop ends the sender and reports whether the whole request was sent. If it was not, c is of no use any more.
 func (s *sender) stop(c *conn, x *http1.Exchange) bool {
-	if !s.left(parting) {
+	select {
+	case <-s.done:
+	default:
 		c.Abort()    // it waits for the target to read on, perhaps,
 		x.StopBody() // or for the client to send more
 		<-s.done
@@ -129,27 +126,8 @@ func (s *sender) stop(c *conn, x *http1.Exchange) bool {
 	return s.err == nil
 }
 
-// left reports whether the sender is done, or is within the given time.
-func (s *sender) left(within time.Duration) bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-	}
-	timer := time.NewTimer(within)
-	defer timer.Stop()
-	select {
-	case <-s.done:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
-// join tells the exchange as soon as the sender has left, so that its connection can be used again. The response does
-// not wait for that; it only lets others run first.
+// join tells the exchange as soon as the sender has left, so that its connection can be used again.
 func (s *sender) join(x *http1.Exchange) {
-	runtime.Gosched()
 	select {
 	case <-s.done:
 		x.UnshareBody()
