@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicegate/sluice/internal/http1"
@@ -58,8 +59,9 @@ func (c *Call) Close() {
 
 // sender passes a request's body on while the response is awaited.
 type sender struct {
-	done chan struct{} // closed when run has returned
-	err  error         // what stopped it, nil when the whole body was sent; read after done
+	done   chan struct{} // closed when run has returned
+	err    error         // what stopped it, nil when the whole body was sent; read after done
+	ending atomic.Bool   // only the last write is left
 }
 
 func startSender(c *conn, x *http1.Exchange, maxBody int64) *sender {
@@ -97,6 +99,7 @@ func (s *sender) run(c *conn, body *http1.Body, maxBody int64) error {
 		p, err := body.Next()
 		if err == io.EOF {
 			if chunked {
+				s.ending.Store(true)
 				return w.end(body.Trailer())
 			}
 			return nil
@@ -107,17 +110,40 @@ func (s *sender) run(c *conn, body *http1.Body, maxBody int64) error {
 		if maxBody > 0 && body.Received() > maxBody {
 			return &bodyError{BodyTooLarge, errTooLarge}
 		}
+		if body.Done() {
+			s.ending.Store(true)
+		}
 		if err := w.write(p); err != nil {
 			return err
 		}
 	}
 }
 
-// stop ends the sender and reports whether the whole request was sent. If it was not, c is of no use any more.
-func (s *sender) stop(c *conn, x *http1.Exchange) bool {
+// lastWriteTime bounds the wait for a sender that has all but left.
+const lastWriteTime = 100 * time.Millisecond
+
+// left reports whether the sender has left. A target can answer before the write that completed its request has
+// returned here; that write is awaited, so that the connections on both sides can be used again.
+func (s *sender) left() bool {
 	select {
 	case <-s.done:
+		return true
 	default:
+	}
+	if !s.ending.Load() {
+		return false
+	}
+	select {
+	case <-s.done:
+		return true
+	case <-time.After(lastWriteTime):
+		return false
+	}
+}
+
+// stop ends the sender and reports whether the whole request was sent. If it was not, c is of no use any more.
+func (s *sender) stop(c *conn, x *http1.Exchange) bool {
+	if !s.left() {
 		c.Abort()    // it waits for the target to read on, perhaps,
 		x.StopBody() // or for the client to send more
 		<-s.done
@@ -128,10 +154,8 @@ func (s *sender) stop(c *conn, x *http1.Exchange) bool {
 
 // join tells the exchange as soon as the sender has left, so that its connection can be used again.
 func (s *sender) join(x *http1.Exchange) {
-	select {
-	case <-s.done:
+	if s.left() {
 		x.UnshareBody()
-	default:
 	}
 }
 
