@@ -139,11 +139,13 @@ func TestUnsolicitedBytes(t *testing.T) {
 
 // A kept connection that the target has closed is replaced, for any request.
 func TestStaleConnection(t *testing.T) {
-	closed := make(chan struct{}, 1)
+	end, ended := make(chan struct{}), make(chan struct{})
 	f := newFront(t, settings(target(t, func(w *wire) {
 		w.head()
 		w.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		<-closed
+		<-end
+		w.Close()
+		ended <- struct{}{}
 	})))
 	for _, request := range []string{get, post, get, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", get} {
 		c := f.dial()
@@ -158,7 +160,8 @@ func TestStaleConnection(t *testing.T) {
 		} else {
 			f.idle(1)
 		}
-		closed <- struct{}{}
+		end <- struct{}{}
+		<-ended
 	}
 }
 
