@@ -449,6 +449,7 @@ func TestDeadlinesEnd(t *testing.T) {
 		if got := f.ask(get); got.status != 200 {
 			t.Errorf("%+v", got)
 		}
+		f.idle(1)
 	}
 }
 
