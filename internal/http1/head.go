@@ -275,7 +275,8 @@ func (h *Head) connection(value []byte) (names bool) {
 	return names
 }
 
-// nominate marks the fields that Connection fields name. Those that say what the message is cannot be named away.
+// nominate marks the fields that Connection fields name. Those that say what the message is, or where it comes from,
+// cannot be named away.
 func (h *Head) nominate() {
 	for i := range h.Fields {
 		if h.Fields[i].Kind != Connection {
@@ -292,7 +293,11 @@ func (h *Head) nominate() {
 func (h *Head) markNominated(name []byte) {
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if f.Kind != Host && f.Kind != ContentLength && f.Kind != Trailer && len(name) > 0 && bytes.EqualFold(f.Name, name) && !f.HopByHop() {
+		switch f.Kind {
+		case Host, ContentLength, Trailer, XForwardedFor, XForwardedProto, XForwardedHost:
+			continue
+		}
+		if len(name) > 0 && bytes.EqualFold(f.Name, name) && !f.HopByHop() {
 			f.Kind = Nominated
 		}
 	}
