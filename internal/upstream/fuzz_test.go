@@ -121,7 +121,7 @@ func expectedFields(came *http.Request, x *http1.Exchange, hop *Hop) http.Header
 	for _, list := range came.Header["Connection"] {
 		for name := range strings.SplitSeq(list, ",") {
 			switch name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); name {
-			case "Content-Length", "Host":
+			case "Content-Length", "Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host":
 			default:
 				delete(want, name)
 			}
