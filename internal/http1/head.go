@@ -127,8 +127,11 @@ func (h *Head) Get(name string) ([]byte, bool) {
 	return nil, false
 }
 
-// maxFields bounds the fields of a head.
-const maxFields = 256
+// Bounds of a head.
+const (
+	maxFields  = 256
+	maxOptions = 64 // of its Connection fields, where they name others
+)
 
 // headEnd looks for the empty line that ends a head in buf, having seen buf[:from] before. It returns the index
 // behind it, 0 if it has not come yet. A bare LF is an error at once: waiting for a proper end would only time out.
@@ -238,7 +241,7 @@ func (h *Head) frame() *Error {
 	}
 	h.upgrade = h.upgrade && upgrade && !refused && h.Minor == 1
 	if names {
-		h.nominate()
+		return h.nominate()
 	}
 	return nil
 }
@@ -276,8 +279,9 @@ func (h *Head) connection(value []byte) (names bool) {
 }
 
 // nominate marks the fields that Connection fields name. Those that say what the message is, or where it comes from,
-// cannot be named away.
-func (h *Head) nominate() {
+// cannot be named away. Every name is held against every field, so their number is bounded.
+func (h *Head) nominate() *Error {
+	options := 0
 	for i := range h.Fields {
 		if h.Fields[i].Kind != Connection {
 			continue
@@ -285,9 +289,13 @@ func (h *Head) nominate() {
 		for rest := h.Fields[i].Value; len(rest) > 0; {
 			var option []byte
 			option, rest = nextElement(rest)
+			if options++; options > maxOptions {
+				return errTooManyOptions
+			}
 			h.markNominated(option)
 		}
 	}
+	return nil
 }
 
 func (h *Head) markNominated(name []byte) {

@@ -42,6 +42,7 @@ var (
 	errURITooLong     = &Error{Status: 414, Reason: "the request target is too long"}
 	errHeaderTooLarge = &Error{Status: 431, Reason: "the request head is too large"}
 	errTooManyFields  = &Error{Status: 431, Reason: "too many header fields"}
+	errTooManyOptions = &Error{Status: 431, Reason: "too many options in Connection"}
 	errStatusLine     = bad("malformed status line")
 )
 
