@@ -128,6 +128,8 @@ var refused = []struct {
 	{"endless request line", 414, "GET /" + strings.Repeat("a", 17<<10)},
 	{"long head", 431, "GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("a", 17<<10) + "\r\n\r\n"},
 	{"endless head", 431, "GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("a", 20<<10)},
+	{"many options", 431, "GET / HTTP/1.1\r\nHost: h\r\nConnection: " + strings.Repeat("a,", 65) + "\r\n\r\n"},
+	{"many options in many fields", 431, "GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("Connection: a\r\n", 65) + "\r\n"},
 	{"many fields", 431, "GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("a:\r\n", 256) + "\r\n"},
 }
 
