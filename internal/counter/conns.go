@@ -16,6 +16,13 @@ import (
 type conn struct {
 	net.Conn
 	since atomic.Int64 // in ticks of connections
+	ended bool         // a read has failed; used by the goroutine that serves the connection
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.ended = c.ended || err != nil
+	return n, err
 }
 
 // closeRead makes reads end once everything that has arrived is read.

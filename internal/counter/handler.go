@@ -82,13 +82,13 @@ func isRoot(ctx *fasthttp.RequestCtx) bool {
 // drainBody reads the body of the request to its end, if it has one.
 func drainBody(ctx *fasthttp.RequestCtx) error {
 	body := ctx.RequestBodyStream()
-	length := int64(ctx.Request.Header.ContentLength())
-	if body == nil || length == 0 {
+	if body == nil {
 		return nil
 	}
-	n, err := io.Copy(io.Discard, body)
-	if err == nil && length > 0 && n != length {
-		err = io.ErrUnexpectedEOF // fasthttp reports the end of the connection like the end of the body
+	_, err := io.Copy(io.Discard, body)
+	if err == nil && ctx.Conn().(*conn).ended {
+		// fasthttp reports the end of the connection like the end of the body. To find the latter it reads no further.
+		err = io.ErrUnexpectedEOF
 	}
 	return err
 }
