@@ -97,17 +97,39 @@ func (t *Table[K]) AddCount(key K, now Instant, n uint64) uint64 {
 		if e == nil {
 			return t.addNew(key, now, n)
 		}
-		count := e.window.AddCount(now, n)
-		// An entry is marked as gone before its last count is read. So an add is either part of that count or sees the
-		// mark here and is done again, perhaps both; it is never lost without being reported.
-		if e.gone.Load() {
-			continue
+		if count, ok := t.addTo(e, now, n); ok {
+			return count
 		}
-		if !e.known.Load() {
-			t.promote(e)
-		}
-		return count
 	}
+}
+
+// AddBytes is [Table.Add] for a key that is at hand as bytes, such as a field of a request: it copies the key only if the
+// table does not know it, and does not keep the slice. It is a function because a method cannot ask for strings as keys.
+func AddBytes(t *Table[string], key []byte, now Instant, n uint64) {
+	for {
+		e := findBytes(t, key)
+		if e == nil {
+			t.addNew(string(key), now, n)
+			return
+		}
+		if _, ok := t.addTo(e, now, n); ok {
+			return
+		}
+	}
+}
+
+// addTo adds to an entry that was found, and returns its count, or false if the entry was dropped meanwhile.
+func (t *Table[K]) addTo(e *entry[K], now Instant, n uint64) (count uint64, ok bool) {
+	count = e.window.AddCount(now, n)
+	// An entry is marked as gone before its last count is read. So an add is either part of that count or sees the mark
+	// here and is done again, perhaps both; it is never lost without being reported.
+	if e.gone.Load() {
+		return 0, false
+	}
+	if !e.known.Load() {
+		t.promote(e)
+	}
+	return count, true
 }
 
 // Count returns the count of key in the timeframe up to now: zero if the table does not know it.
@@ -195,8 +217,25 @@ func (t *Table[K]) find(key K) *entry[K] {
 	return nil
 }
 
+// findBytes is find for a key that is at hand as bytes. The conversion in the comparison copies nothing.
+func findBytes(t *Table[string], key []byte) *entry[string] {
+	for e := t.chainOf(maphash.Bytes(t.seed, key)).Load(); e != nil; e = e.next.Load() {
+		if e.key == string(key) {
+			return e
+		}
+	}
+	return nil
+}
+
 func (t *Table[K]) chain(key K) *atomic.Pointer[entry[K]] {
-	return &t.index[maphash.Comparable(t.seed, key)&uint64(len(t.index)-1)]
+	if s, ok := any(key).(string); ok { // hashed as findBytes hashes it
+		return t.chainOf(maphash.String(t.seed, s))
+	}
+	return t.chainOf(maphash.Comparable(t.seed, key))
+}
+
+func (t *Table[K]) chainOf(hash uint64) *atomic.Pointer[entry[K]] {
+	return &t.index[hash&uint64(len(t.index)-1)]
 }
 
 // addNew adds to a key that was not there a moment ago.
