@@ -31,6 +31,13 @@ func (r *report) positive(at *node, d Duration) {
 	}
 }
 
+// durationBetween reports a duration that is out of range.
+func (r *report) durationBetween(at *node, d, low, high Duration) {
+	if d < low || d > high {
+		r.errorf(at, "%v is out of range, expected %v to %v", d, low, high)
+	}
+}
+
 // fieldName reports what cannot be the name of a header field.
 func (r *report) fieldName(at *node, name string) {
 	if !isToken(name) {

@@ -42,10 +42,17 @@ type Config struct {
 	Timeouts ClientTimeouts `yaml:"timeouts"`
 	// ShutdownTimeout is how long requests in flight may still take after a signal to stop; 0 does not wait. Default 30s.
 	ShutdownTimeout Duration `yaml:"shutdown_timeout"`
+	// DataDir is the directory that keeps state across restarts, made if there is none; a relative one is relative to the
+	// directory of the file. One process uses it at a time. Default "": nothing is kept.
+	DataDir string `yaml:"data_dir"`
+	// Redis is where nodes share soft state. Default nil: it stays on this node.
+	Redis *Redis `yaml:"redis"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Identify says how a client gets its name.
 	Identify Identify `yaml:"identify"`
+	// Meter says how requests are counted.
+	Meter Meter `yaml:"meter"`
 	// Upstreams are the services behind the gateway, by name. At least one.
 	Upstreams map[string]*Upstream `yaml:"upstreams,required"`
 	// Routes say which request goes where; the first that matches wins. At least one.
@@ -67,6 +74,7 @@ func (c *Config) defaults() {
 	c.ShutdownTimeout = 30 * time.Second
 	c.Log.defaults()
 	c.Identify.defaults()
+	c.Meter.defaults()
 }
 
 // Default returns the configuration of an empty file: every default, and neither upstreams nor routes.
@@ -95,6 +103,9 @@ func Parse(name string, data []byte, env func(string) (string, bool), readFile f
 	if root != nil {
 		(&decoder{r}).value(root, reflect.ValueOf(c).Elem())
 		c.Path = name
+		if c.DataDir != "" && !filepath.IsAbs(c.DataDir) {
+			c.DataDir = filepath.Join(filepath.Dir(name), c.DataDir)
+		}
 		keys := keyFiles{dir: filepath.Dir(name), env: env, read: readFile, report: r}
 		keys.load(c.Identify.Sources, root.get("identify").get("sources"))
 	}
@@ -147,7 +158,7 @@ func reason(err error) string {
 
 // forthcoming are the sections of the whole of Sluice that this version does not have.
 func (*Config) forthcoming() []string {
-	return []string{"data_dir", "redis", "nats", "meter", "limits", "access"}
+	return []string{"nats", "limits", "access"}
 }
 
 func (c *Config) validate(at *node, r *report) {

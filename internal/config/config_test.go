@@ -62,6 +62,9 @@ func defaultConfig() *config.Config {
 			Sources:  []config.Source{{Address: &config.AddressSource{IPv6Prefix: 64}}},
 			MaxNames: 1000,
 		},
+		Meter: config.Meter{
+			Timeframe: time.Minute, Precision: 100 * time.Millisecond, MaxClients: 10_000, SyncInterval: time.Second,
+		},
 	}
 }
 
@@ -102,6 +105,8 @@ func TestLoad(t *testing.T) {
 	}
 	want := defaultConfig()
 	want.Path = path
+	want.DataDir = filepath.Join("testdata", "good", "sluice-data")
+	want.Redis = &config.Redis{Address: "127.0.0.1:6379"}
 	want.Identify.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	want.Identify.Sources = []config.Source{
 		{APIKey: &config.APIKeySource{
@@ -151,6 +156,9 @@ func TestEveryKey(t *testing.T) {
 			Sources:        []config.Source{{Address: &config.AddressSource{IPv6Prefix: 48}}},
 			MaxNames:       12,
 		},
+		DataDir: "/var/lib/sluice",
+		Redis:   &config.Redis{Address: "[::1]:6380", User: "me", Password: "s3cret#not-a-comment@/", DB: 3, TLS: true},
+		Meter:   config.Meter{Timeframe: time.Second, Precision: time.Millisecond, MaxClients: 12, SyncInterval: 10 * time.Millisecond},
 		Upstreams: map[string]*config.Upstream{"1": {
 			Name:      "1",
 			Targets:   []*url.URL{{Scheme: "https", Host: "example.com"}},

@@ -249,6 +249,8 @@ func scalarParser(t reflect.Type) func(string) (any, error) {
 		return func(s string) (any, error) { return parsePercent(s) }
 	case reflect.TypeFor[*url.URL]():
 		return func(s string) (any, error) { return parseTarget(s) }
+	case reflect.TypeFor[*Redis]():
+		return func(s string) (any, error) { return parseRedis(s) }
 	case reflect.TypeFor[netip.Prefix]():
 		return func(s string) (any, error) { return parseNetwork(s) }
 	case reflect.TypeFor[Hash]():
@@ -268,6 +270,8 @@ func describe(t reflect.Type) string {
 		return "a percentage, as in 10%"
 	case reflect.TypeFor[*url.URL]():
 		return "a URL, as in http://127.0.0.1:9090"
+	case reflect.TypeFor[*Redis]():
+		return "a URL, as in redis://127.0.0.1:6379/0"
 	case reflect.TypeFor[netip.Prefix]():
 		return "a network, as in 10.0.0.0/8"
 	case reflect.TypeFor[Hash]():
@@ -303,9 +307,9 @@ func got(n *node) string {
 }
 
 // shown starts a message with the value that it is about, without what may be secret: the user and password of a URL, and
-// what stands in the place of a hash, which may be the key itself.
+// what stands in the place of a hash, which may be the key itself, or of the URL of Redis, which may be a password.
 func shown(n *node, t reflect.Type) string {
-	if t == reflect.TypeFor[Hash]() {
+	if t == reflect.TypeFor[Hash]() || t == reflect.TypeFor[*Redis]() {
 		return ""
 	}
 	text := n.text

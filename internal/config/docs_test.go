@@ -158,6 +158,7 @@ func kindName(t reflect.Type) string {
 		reflect.TypeFor[config.Size]():                 "size",
 		reflect.TypeFor[config.Percent]():              "percentage",
 		reflect.TypeFor[config.Hash]():                 "hash",
+		reflect.TypeFor[*config.Redis]():               "URL",
 		reflect.TypeFor[[]netip.Prefix]():              "list of networks",
 		reflect.TypeFor[[]*url.URL]():                  "list of URLs",
 		reflect.TypeFor[[]string]():                    "list of strings",
@@ -188,6 +189,8 @@ func defaultOf(options []string, v reflect.Value) string {
 		return "required"
 	case slices.Contains(options, "empty") && v.Len() == 0:
 		return `""`
+	case v.Kind() == reflect.Pointer && v.IsNil():
+		return "none"
 	case (v.Kind() == reflect.String || v.Kind() == reflect.Slice) && v.Len() == 0:
 		return "none"
 	}
