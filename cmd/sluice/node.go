@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"reflect"
 	"sync"
 	"syscall"
 
@@ -27,6 +28,7 @@ type node struct {
 	load   func() (*config.Config, error)
 	log    *slog.Logger
 	level  slog.LevelVar
+	state  *state
 	gate   *gateway.Gateway
 	admin  *admin.Server
 	reg    *prometheus.Registry
@@ -49,11 +51,16 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		n.listener.Close()
 		return nil, fmt.Errorf("listen for operators: %w", err)
 	}
+	if n.state, err = openState(cfg, n.log, n.reg); err != nil {
+		n.listener.Close()
+		n.adminListener.Close()
+		return nil, err
+	}
 	n.loads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_config_reloads_total", Help: "Attempts to apply the configuration file anew, by result.",
 	}, []string{"result"})
 	n.reg.MustRegister(n.loads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	n.gate = gateway.New(cfg, n.log, n.reg)
+	n.gate = gateway.New(cfg, n.state.meter, n.log, n.reg)
 	n.admin = admin.New(admin.Options{
 		Token:   cfg.Admin.Token,
 		PProf:   cfg.Admin.PProf,
@@ -62,6 +69,7 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		Ready:   n.gate.Ready,
 		Status:  func() any { return n.gate.Status() },
 		Reload:  n.reload,
+		Meters:  n.state.meters,
 	})
 	return n, nil
 }
@@ -97,7 +105,8 @@ func (n *node) run(ctx context.Context) error {
 	}
 }
 
-// shutdown ends the traffic first and the admin listener last, so that /readyz can say what is going on.
+// shutdown ends the traffic first, then writes what is kept, and ends the admin listener last, so that /readyz can say
+// what is going on.
 func (n *node) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.gate.Config().ShutdownTimeout)
 	defer cancel()
@@ -106,6 +115,7 @@ func (n *node) shutdown(ctx context.Context) error {
 		n.log.Warn("stopped with requests in flight: shutdown_timeout has passed")
 		err = nil
 	}
+	err = errors.Join(err, n.state.close())
 	closeNow, done := context.WithCancel(context.WithoutCancel(ctx))
 	done()
 	n.admin.Shutdown(closeNow)
@@ -152,6 +162,8 @@ func (n *node) sameProcess(cfg *config.Config) error {
 	}{
 		{"listen", cfg.Listen != n.cfg.Listen},
 		{"admin", cfg.Admin != n.cfg.Admin},
+		{"data_dir", cfg.DataDir != n.cfg.DataDir},
+		{"redis", !reflect.DeepEqual(cfg.Redis, n.cfg.Redis)},
 		{"log.format", cfg.Log.Format != n.cfg.Log.Format},
 	} {
 		if c.changed {

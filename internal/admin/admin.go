@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/version"
 )
 
@@ -31,6 +32,9 @@ type Options struct {
 	Ready  func() (ok bool, reason string)
 	Status func() any                      // what /api/v1/status answers
 	Reload func(ctx context.Context) error // applies the configuration file anew
+
+	// Meters lists what /api/v1/meters answers. Its error is a *meter.QueryError or wraps meter.ErrUnreachable.
+	Meters func(ctx context.Context, q meter.Query) (*meter.Page, error)
 }
 
 // ErrNoFile is what Reload returns when there is no file to read.
@@ -78,6 +82,7 @@ func (s *Server) routes() http.Handler {
 	}))
 	guarded.HandleFunc("GET /api/v1/version", s.version)
 	guarded.HandleFunc("GET /api/v1/status", s.status)
+	guarded.HandleFunc("GET /api/v1/meters", s.meters)
 	guarded.HandleFunc("POST /api/v1/reload", s.reload)
 	if s.opts.PProf {
 		guarded.HandleFunc("/debug/pprof/", pprof.Index)
@@ -122,6 +127,7 @@ GET  /healthz         the process is alive
 GET  /readyz          it should get traffic
 GET  /metrics         Prometheus
 GET  /api/v1/status   connections, upstreams, targets
+GET  /api/v1/meters   requests of clients and routes in the last minute
 GET  /api/v1/version  the build
 POST /api/v1/reload   read the configuration file again
 `))

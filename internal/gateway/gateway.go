@@ -1,7 +1,7 @@
 // Package gateway puts the stages in their order. It is the one place that knows it: a request only moves to the
 // right, and no stage imports another.
 //
-//	listener ─► identify ─► route ─► upstream
+//	listener ─► identify ─► meter ─► route ─► upstream
 package gateway
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/identify"
+	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/upstream"
 )
 
@@ -25,6 +26,7 @@ type Gateway struct {
 	log      *slog.Logger
 	server   *http1.Server
 	metrics  *metrics
+	meter    *meter.Meter
 	settings atomic.Pointer[settings]
 
 	mu sync.Mutex // held while the settings are replaced
@@ -40,9 +42,10 @@ type settings struct {
 	access     bool // log every request
 }
 
-// New makes a gateway that serves nothing yet. Its metrics are registered with reg.
-func New(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) *Gateway {
-	g := &Gateway{log: log, metrics: newMetrics()}
+// New makes a gateway that serves nothing yet. It counts requests with m, which the caller closes after Shutdown. Its
+// metrics are registered with reg.
+func New(cfg *config.Config, m *meter.Meter, log *slog.Logger, reg prometheus.Registerer) *Gateway {
+	g := &Gateway{log: log, metrics: newMetrics(), meter: m}
 	g.settings.Store(g.prepare(cfg, nil))
 	g.server = http1.NewServer(limits(cfg), log, g.serve)
 	g.metrics.register(reg, g)
@@ -60,6 +63,7 @@ func (g *Gateway) Apply(cfg *config.Config) {
 	old := g.settings.Load()
 	next := g.prepare(cfg, old)
 	g.settings.Store(next)
+	g.meter.Apply(&cfg.Meter)
 	g.server.SetLimits(limits(cfg))
 	for name, pool := range old.pools {
 		if next.pools[name] != pool {

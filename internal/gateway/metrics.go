@@ -23,6 +23,9 @@ type metrics struct {
 // Buckets of the latency histograms, in seconds: a gateway's own answers are at one end, slow backends at the other.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
+// noRoute stands in meters and metrics for the route of requests that none matches. A route's own name begins with a slash.
+const noRoute = "none"
+
 func newMetrics() *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -34,7 +37,7 @@ func newMetrics() *metrics {
 		clients:  newClientCounts(),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_requests_in_flight", Help: "Requests being worked on."}),
 	}
-	m.unrouted = m.route("none")
+	m.unrouted = m.route(noRoute)
 	return m
 }
 

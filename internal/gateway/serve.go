@@ -14,6 +14,7 @@ import (
 	"github.com/sluicegate/sluice/internal/identify"
 	"github.com/sluicegate/sluice/internal/problem"
 	"github.com/sluicegate/sluice/internal/upstream"
+	"github.com/sluicegate/sluice/window"
 )
 
 // request is one request on its way through the stages.
@@ -48,12 +49,23 @@ func (g *Gateway) answer(r *request) {
 		return
 	}
 	r.settings.identifier.Identify(&r.client, &r.Request, r.Remote.Addr())
+	now := window.At(r.Start)
+	g.meter.CountClient(r.client.Name, now)
 	r.route = r.settings.match(&r.Request)
+	g.meter.CountRoute(r.routeName(), now)
 	if r.route == nil {
 		r.refuse(problem.NotFound, "no route for "+string(r.Method)+" and this path; see 'routes' in the configuration")
 		return
 	}
 	g.forward(r)
+}
+
+// routeName names the request's route for meters and metrics.
+func (r *request) routeName() string {
+	if r.route == nil {
+		return noRoute
+	}
+	return r.route.metrics.name
 }
 
 func (r *request) begin(x *http1.Exchange, s *settings) {

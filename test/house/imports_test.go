@@ -21,17 +21,20 @@ const module = "github.com/sluicegate/sluice/"
 var allowed = map[string][]string{
 	// stages
 	"internal/identify": {"internal/config", "internal/http1"},
+	"internal/meter":    {"internal/config", "window"},
 	"internal/upstream": {"internal/config", "internal/http1"},
 
 	// what stages stand on
 	"internal/config":  {},
+	"internal/datadir": {},
 	"internal/http1":   {},
 	"internal/problem": {"internal/http1"},
 	"internal/version": {},
 
 	// what puts them together
-	"internal/gateway": {"internal/config", "internal/http1", "internal/identify", "internal/problem", "internal/upstream", "internal/version"},
-	"internal/admin":   {"internal/version"},
+	"internal/gateway": {"internal/config", "internal/http1", "internal/identify", "internal/meter", "internal/problem", "internal/upstream",
+		"internal/version", "window"},
+	"internal/admin": {"internal/meter", "internal/version"},
 
 	// to try and to measure with
 	"internal/origin":  {},

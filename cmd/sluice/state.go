@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/datadir"
+	"github.com/sluicegate/sluice/internal/meter"
+)
+
+// state is what a node knows beyond one request: on disk, with data_dir, and shared with other nodes, with redis.
+type state struct {
+	dir     *datadir.Dir  // nil without data_dir
+	redis   *redis.Client // nil without redis
+	meter   *meter.Meter
+	cluster *meter.Cluster // nil without redis
+}
+
+// openState restores what was kept. Redis may be away: nothing waits for it.
+func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (*state, error) {
+	s := new(state)
+	opts := meter.Options{Log: log}
+	id := datadir.NewID()
+	var err error
+	if cfg.DataDir != "" {
+		if s.dir, err = datadir.Open(cfg.DataDir); err != nil {
+			return nil, err
+		}
+		opts.Path, id = s.dir.Path, s.dir.ID()
+	}
+	if s.meter, err = meter.Open(&cfg.Meter, opts); err != nil {
+		return nil, errors.Join(fmt.Errorf("restoring the counts of requests: %w", err), s.closeDir())
+	}
+	reg.MustRegister(s.meter)
+	if cfg.Redis != nil {
+		s.redis = newRedis(cfg.Redis, log)
+		s.cluster = meter.Join(s.meter, s.redis, id, log)
+		reg.MustRegister(s.cluster)
+	}
+	return s, nil
+}
+
+// close writes what is kept. Call it after the last request.
+func (s *state) close() error {
+	var err error
+	if s.cluster != nil {
+		s.cluster.Close()
+		err = s.redis.Close()
+	}
+	s.meter.Close()
+	return errors.Join(err, s.closeDir())
+}
+
+func (s *state) closeDir() error {
+	if s.dir == nil {
+		return nil
+	}
+	return s.dir.Close()
+}
+
+// meters lists the meters of this node, or of all.
+func (s *state) meters(ctx context.Context, q meter.Query) (*meter.Page, error) {
+	switch {
+	case q.Scope == meter.NodeScope:
+		return s.meter.List(q)
+	case s.cluster == nil:
+		return nil, &meter.QueryError{Param: "scope", Reason: `"cluster" needs the key redis in the configuration, ` +
+			"the same for all nodes, as in redis: redis://127.0.0.1:6379/0"}
+	default:
+		return s.cluster.List(ctx, q)
+	}
+}
+
+// Bounds of one exchange with Redis. Whoever uses it bounds the whole of what it does.
+const (
+	redisDial  = time.Second
+	redisReply = time.Second
+)
+
+// newRedis makes the client that everything of this process shares. It connects when it is first used.
+func newRedis(cfg *config.Redis, log *slog.Logger) *redis.Client {
+	redis.SetLogger(redisLog{log}) // the library has one for the process, and it prints to stderr
+	opts := &redis.Options{
+		Addr:                  cfg.Address,
+		Username:              cfg.User,
+		Password:              cfg.Password,
+		DB:                    cfg.DB,
+		DialTimeout:           redisDial,
+		DialerRetries:         1,
+		ReadTimeout:           redisReply,
+		WriteTimeout:          redisReply,
+		ContextTimeoutEnabled: true,
+		MaxRetries:            1, // for a connection that Redis closed while it was idle
+		PipelinePoolSize:      -1,
+		DisableIdentity:       true,
+
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if cfg.TLS {
+		host, _, _ := net.SplitHostPort(cfg.Address)
+		opts.TLSConfig = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	}
+	return redis.NewClient(opts)
+}
+
+// redisLog makes what the client reports of itself debug messages: its users report what fails.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the library's logger.
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, args...))
+}
