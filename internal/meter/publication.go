@@ -149,7 +149,7 @@ func (s *sum) add(r reading) {
 func (s *sum) addPublication(p *publication, now time.Time, timeframe time.Duration) {
 	for _, k := range kinds {
 		counts := p.counts[k]
-		age := max(now.Sub(counts.Taken), 0)
+		age := min(max(now.Sub(counts.Taken), 0), 2*window.MaxTimeframe) // by then all is over, and no sum overflows
 		present := age + counts.Elapsed // since the newest bucket began
 		lately := counts.Elapsed
 		if age > stale {
