@@ -81,7 +81,13 @@ func in(dir string) func(string) string {
 	return func(name string) string { return filepath.Join(dir, name) }
 }
 
-func add(m *meter.Meter, client, route string, n int) {
+type counter interface {
+	CountClient(name []byte, now window.Instant)
+	CountRoute(name string, now window.Instant)
+}
+
+// add counts n requests.
+func add(m counter, client, route string, n int) {
 	for range n {
 		m.CountClient([]byte(client), window.Now())
 		m.CountRoute(route, window.Now())

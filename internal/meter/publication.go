@@ -150,7 +150,7 @@ func (s *sum) addPublication(p *publication, now time.Time, timeframe time.Durat
 	for _, k := range kinds {
 		counts := p.counts[k]
 		age := min(max(now.Sub(counts.Taken), 0), 2*window.MaxTimeframe) // by then all is over, and no sum overflows
-		present := age + counts.Elapsed // since the newest bucket began
+		present := age + counts.Elapsed                                  // since the newest bucket began
 		lately := counts.Elapsed
 		if age > stale {
 			lately = present

@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	// to try and to measure with
 	"internal/origin":  {},
 	"internal/traffic": {},
+	"test/redistest":   {},
 	"bench/harness":    {},
 	"bench/proxy":      {"bench/harness"},
 	"bench/counter":    {"bench/harness"},
