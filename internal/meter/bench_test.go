@@ -14,7 +14,7 @@ import (
 func BenchmarkRequest(b *testing.B) {
 	for _, clients := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprint(clients, "clients"), func(b *testing.B) {
-			m := busy(b, b.TempDir(), clients)
+			m, _ := busy(b, b.TempDir(), clients)
 			names := make([][]byte, clients)
 			for i := range names {
 				names[i] = clientName(i)
@@ -38,7 +38,7 @@ func BenchmarkRequest(b *testing.B) {
 
 // BenchmarkNewClient counts a request of a name that is new to a full table.
 func BenchmarkNewClient(b *testing.B) {
-	m := busy(b, b.TempDir(), 10_000)
+	m, _ := busy(b, b.TempDir(), 10_000)
 	now := window.Now()
 	name := make([]byte, 0, 32)
 	b.ReportAllocs()
@@ -50,7 +50,7 @@ func BenchmarkNewClient(b *testing.B) {
 
 // BenchmarkList is one reading of /api/v1/meters with as many clients as there may be.
 func BenchmarkList(b *testing.B) {
-	m := busy(b, b.TempDir(), 10_000)
+	m, _ := busy(b, b.TempDir(), 10_000)
 	for b.Loop() {
 		if _, err := m.List(meter.Query{Sort: meter.SortCount, Limit: 100}); err != nil {
 			b.Fatal(err)
@@ -64,17 +64,17 @@ func BenchmarkSync(b *testing.B) {
 		b.Run(fmt.Sprint(clients, "clients"), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				m := busy(b, b.TempDir(), clients)
+				_, closeNow := busy(b, b.TempDir(), clients)
 				b.StartTimer()
-				m.Close()
+				closeNow()
 			}
 		})
 	}
 }
 
 // busy is a meter with the default configuration in which every client has made two requests a second for a minute:
-// 20,000 a second in all if there are 10,000 clients. It is closed by the benchmark, or not at all.
-func busy(b *testing.B, dir string, clients int) *meter.Meter {
+// 20,000 a second in all if there are 10,000 clients.
+func busy(b *testing.B, dir string, clients int) (m *meter.Meter, closeNow func()) {
 	s := window.TableSnapshot{Taken: time.Now(), Timeframe: time.Minute, Precision: 100 * time.Millisecond}
 	for i := range clients {
 		n := window.Named{Name: string(clientName(i))}
@@ -88,11 +88,7 @@ func busy(b *testing.B, dir string, clients int) *meter.Meter {
 	}
 	cfg := config.Default().Meter
 	cfg.SyncInterval = time.Minute
-	m, err := meter.Open(&cfg, meter.Options{Path: in(dir), Log: new(journal).log()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return m
+	return open(b, cfg, meter.Options{Path: in(dir)})
 }
 
 // clientName is the name of the i-th client; later ones have greater names.

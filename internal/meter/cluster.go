@@ -25,7 +25,7 @@ const (
 	publishEvery = time.Second     // between the end of one publication and the next
 	patience     = 2 * time.Second // with Redis, for one publication or one reading
 	maxNodes     = 1000            // that are read
-	readAtOnce   = 8               // publications in memory at a time
+	readAtOnce   = 4               // publications in memory at a time
 )
 
 // ErrUnreachable is wrapped by the error of List when Redis does not answer, or not as it should.

@@ -18,9 +18,9 @@ type publication struct {
 	leftOut uint64 // names that did not fit
 }
 
-// maxPublication bounds, roughly, the bytes of a publication. With 20 letters to a name it holds 10,000 clients with 25
-// buckets that are not empty each, or 450 with 600.
-const maxPublication = 1 << 20
+// maxPublication bounds, roughly, the bytes of a publication. With 20 letters to a name it holds 10,000 clients with 130
+// buckets that are not empty each, or 2300 with 600.
+const maxPublication = 4 << 20
 
 // publish makes the publication of counts. The names that counted least are left out of what does not fit.
 func publish(counts snapshots) publication {

@@ -170,7 +170,7 @@ func TestOtherPrecisions(t *testing.T) {
 
 func TestPublicationIsBounded(t *testing.T) {
 	var list []window.Named
-	for i := range 2000 {
+	for i := range 4000 {
 		n := named(fmt.Sprintf("client-%04d", i))
 		for age := range 600 {
 			n.Buckets = append(n.Buckets, window.Bucket{Age: age, Count: uint64(i + 1)})
