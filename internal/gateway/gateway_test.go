@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/meter"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -130,7 +131,13 @@ func parse(t *testing.T, yaml string, args ...any) *config.Config {
 func start(t *testing.T, cfg *config.Config) *gate {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	g := &gate{New(cfg, slog.New(slog.DiscardHandler), reg), "", reg}
+	log := slog.New(slog.DiscardHandler)
+	counts, err := meter.Open(&cfg.Meter, meter.Options{Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(counts.Close)
+	g := &gate{New(cfg, counts, log, reg), "", reg}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
