@@ -35,8 +35,8 @@ func (c *conn) closeRead() {
 }
 
 // connections knows the open connections, each a [*conn], and ends those on which nothing has moved for long. fasthttp's
-// own timeouts set three deadlines for each request, with a reading of the clock for each, which took a tenth of the
-// processor time of a request. Here a request costs two stores.
+// own timeouts set three deadlines for each request, with a reading of the clock for each. Here a request costs two
+// stores, and the precision of a second is enough.
 type connections struct {
 	ticks atomic.Int64 // one per second
 
