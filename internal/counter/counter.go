@@ -18,11 +18,9 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
+	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/window"
 )
 
@@ -52,10 +50,7 @@ type Counter struct {
 	window *window.Window
 	keeper *keeper
 	log    *slog.Logger
-	http   *fasthttp.Server
-	conns  connections
-
-	stopping atomic.Bool // answers say that the connection closes
+	http   *http1.Server
 }
 
 // Open locks and reads the file. It returns an error that wraps [window.ErrConfig] if timeframe and precision make no
@@ -76,8 +71,7 @@ func Open(opts Options) (*Counter, Restored, error) {
 	keeper.window = w
 	keeper.dirty.Store(restored.Age < 0) // the file's time is one that the wall clock has not reached yet: write a better one
 	c := &Counter{window: w, keeper: keeper, log: opts.Logger}
-	c.conns.init()
-	c.http = newHTTP(c)
+	c.http = http1.NewServer(limits, c.log, c.handle)
 	return c, restored, nil
 }
 
@@ -110,37 +104,30 @@ const Grace = 10 * time.Second
 // and returns nil; connections that are open after [Grace] are cut. Any other error is one of ln or of saving.
 func (c *Counter) Serve(ctx context.Context, ln net.Listener) error {
 	serving, drained := context.WithCancel(context.WithoutCancel(ctx))
-	var background sync.WaitGroup
-	background.Go(func() { c.keeper.run(serving) })
-	background.Go(func() { c.conns.watch(serving) })
+	var keeping sync.WaitGroup
+	keeping.Go(func() { c.keeper.run(serving) })
 
 	served := make(chan error, 1)
-	go func() { served <- c.http.Serve(&listener{Listener: ln, log: c.log}) }()
-	var err error
+	go func() { served <- c.http.Serve(ln) }()
+	var failed error
 	select {
-	case err = <-served:
-		c.stopping.Store(true)
+	case err := <-served:
+		failed = fmt.Errorf("listening: %w", err)
 	case <-ctx.Done():
-		c.stopping.Store(true)
-		ln.Close()
-		err = <-served
 	}
-	c.drain()
+	c.drain(ctx)
 	drained()
-	background.Wait()
-	if err != nil {
-		err = fmt.Errorf("listening: %w", err)
-	}
-	return errors.Join(err, c.keeper.save())
+	keeping.Wait()
+	return errors.Join(failed, c.keeper.save())
 }
 
-// drain waits until every connection is closed. fasthttp's own shutdown is not used: it closes a connection that has
-// been idle a moment ago, whose next request may have been counted by then, and its answer would be lost.
-func (c *Counter) drain() {
-	c.conns.closeRead()
-	cut := time.AfterFunc(Grace, c.conns.cut)
-	defer cut.Stop()
-	c.conns.wait()
+// drain answers what has been received and closes every connection.
+func (c *Counter) drain(ctx context.Context) {
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), Grace)
+	defer cancel()
+	if c.http.Shutdown(grace) != nil {
+		c.log.Warn("stopped with requests in flight", "after", Grace.String())
+	}
 }
 
 // Close lets other processes use the file. It does not save.

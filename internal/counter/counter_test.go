@@ -20,8 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// fasthttp starts one goroutine for the Date field and never ends it.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+	goleak.VerifyTestMain(m)
 }
 
 func options(t testing.TB) counter.Options {
@@ -220,32 +219,6 @@ func TestOpenRefusesOptionsThatMakeNoWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
-}
-
-func TestStuckConnectionsEnd(t *testing.T) {
-	for name, begun := range map[string]string{"idle": "", "in a head": "GET / HT", "in a body": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhe"} {
-		t.Run(name, func(t *testing.T) {
-			c, conn, _ := serve(t, options(t))
-			expect(t, conn, `{"requestCount":1}`)
-			io.WriteString(conn, begun)
-			answer := make(chan string)
-			go func() {
-				all, _ := io.ReadAll(conn)
-				answer <- string(all)
-			}()
-			for ticks := 1; ; ticks++ {
-				c.Tick()
-				select {
-				case got := <-answer:
-					if strings.Contains(got, "200 OK") || ticks <= counter.Timeout {
-						t.Errorf("answered %q after %d s", got, ticks)
-					}
-					return
-				case <-time.After(time.Millisecond):
-				}
-			}
-		})
-	}
 }
 
 // BenchmarkServe is one request after another on one connection; it allocates nothing.

@@ -4,11 +4,6 @@ import "github.com/sluicegate/sluice/window"
 
 // What tests reach beyond the package's API.
 
-const Timeout = timeout
-
-// Tick lets a second of connection time pass.
-func (c *Counter) Tick() { c.conns.tick() }
-
 // OnSave replaces what writes the file, before Serve.
 func (c *Counter) OnSave(write func(window.Snapshot) error) {
 	c.keeper.write = func(_ string, s window.Snapshot) error { return write(s) }

@@ -39,7 +39,6 @@ func bubble(t *testing.T, interval time.Duration, write func(window.Snapshot) er
 		cancel()
 		<-served
 		c.Close()
-		time.Sleep(time.Second) // virtual: fasthttp's goroutines look up
 	})
 }
 

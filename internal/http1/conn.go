@@ -39,6 +39,9 @@ type conn struct {
 	inBody        bool      // reads are the body's: each renews the deadline
 	called        bool      // the last call for a request has been given
 	served        int       // requests so far
+
+	date   []byte // what AddDate writes
+	dateOf int64  // the Unix second that it tells
 }
 
 // What a connection's goroutine is doing, as far as Shutdown must know.

@@ -109,6 +109,17 @@ func (x *Exchange) Add(name, value []byte) { x.conn.out = AppendField(x.conn.out
 // AddString is Add for strings.
 func (x *Exchange) AddString(name, value string) { x.conn.out = AppendField(x.conn.out, name, value) }
 
+// AddDate writes the Date field, of the time when the request came.
+func (x *Exchange) AddDate() {
+	c := x.conn
+	if sec := x.Start.Unix(); sec != c.dateOf {
+		c.dateOf, c.date = sec, x.Start.UTC().AppendFormat(c.date[:0], TimeFormat)
+	}
+	x.Add(dateName, c.date)
+}
+
+var dateName = []byte("Date")
+
 // AppendField appends a field line to a head that is being written.
 func AppendField[N, V []byte | string](dst []byte, name N, value V) []byte {
 	dst = append(dst, name...)

@@ -81,7 +81,7 @@ func Write(x *http1.Exchange, p Problem) {
 	}
 	x.Begin(p.Type.Status, nil)
 	x.AddString("Content-Type", "application/problem+json")
-	x.AddString("Date", time.Now().UTC().Format(http1.TimeFormat))
+	x.AddDate()
 	x.AddString("X-Request-Id", p.RequestID)
 	if p.RetryAfter > 0 {
 		seconds := (p.RetryAfter + time.Second - 1) / time.Second
