@@ -13,14 +13,9 @@ import (
 func TestForwardedHead(t *testing.T) {
 	heads := make(chan string, 1)
 	addr := target(t, func(w *wire) {
-		for {
-			head := w.head()
-			if head == "" {
-				return
-			}
+		if head := w.head(); head != "" {
 			heads <- head
 			w.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-			return
 		}
 	})
 	const added = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nVia: 1.1 sluice\r\nX-Request-Id: id\r\n\r\n"
