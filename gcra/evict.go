@@ -99,6 +99,9 @@ func (t *table[K]) forgetLocked(i int, now int64) bool {
 	return true
 }
 
+// sweepSteps is how many entries sweep looks at before it lets others have the lock of a shard: some 10 µs.
+const sweepSteps = 64
+
 // sweep forgets clients that were idle at now, in at most budget steps, and reports how many, and whether there may be more.
 func (t *table[K]) sweep(now int64, budget int) (forgotten int, more bool) {
 	for range t.shards {
@@ -107,23 +110,22 @@ func (t *table[K]) sweep(now int64, budget int) (forgotten int, more bool) {
 			if budget <= 0 {
 				return forgotten, true
 			}
-			steps := min(budget, sweepSteps)
+			steps, n := t.sweepShard(i, now, min(budget, sweepSteps))
 			budget -= steps
-			forgotten += t.sweepShard(i, now, steps)
+			forgotten += n
 		}
 		t.cursor.Add(1)
 	}
 	return forgotten, false
 }
 
-// sweepSteps is how many entries sweep looks at before it lets others have the lock of a shard: some 10 µs.
-const sweepSteps = 64
-
-func (t *table[K]) sweepShard(i int, now int64, steps int) (forgotten int) {
+// sweepShard does at most the given number of steps, each of which forgets an entry or brings its place in the queue up to date.
+func (t *table[K]) sweepShard(i int, now int64, most int) (steps, forgotten int) {
 	sh := &t.shards[i]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for ; steps > 0 && sh.queue.lowest() <= now; steps-- {
+	for steps < most && sh.queue.lowest() <= now {
+		steps++
 		if sh.queue.settle() && t.forgetLocked(i, now) {
 			forgotten++
 			t.keys.Add(-1)
@@ -133,7 +135,7 @@ func (t *table[K]) sweepShard(i int, now int64, steps int) (forgotten int) {
 	if slots := len(sh.index.Load().groups) * slotsPerGroup; slots > slotsPerGroup && len(sh.queue) < slots/8 {
 		t.rebuildLocked(sh)
 	}
-	return forgotten
+	return steps, forgotten
 }
 
 func (t *table[K]) addLostDebt(d int64) {

@@ -23,8 +23,12 @@ func (q queue[K]) settle() bool {
 }
 
 func (q *queue[K]) push(due int64, e *entry[K]) {
-	*q = append(*q, queued[K]{due, e})
 	h := *q
+	if len(h) == cap(h) { // append would leave up to half unused
+		h = append(make(queue[K], 0, len(h)+len(h)/8+4), h...)
+	}
+	h = append(h, queued[K]{due, e})
+	*q = h
 	for i := len(h) - 1; i > 0; {
 		parent := (i - 1) / 2
 		if h[parent].due <= h[i].due {

@@ -118,3 +118,10 @@ func ceil(x *big.Rat) int64 {
 	}
 	return q.Int64()
 }
+
+func (r *reference) peek(at time.Duration, n int64) gcra.Decision {
+	copied := *r
+	d := copied.allow(at, n)
+	now := clampTime(at)
+	return r.describe(now, d.RetryAfter)
+}
