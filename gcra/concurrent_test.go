@@ -226,3 +226,39 @@ func TestAddingAndForgettingInParallel(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestLockstep narrows the same down to two goroutines that set out at the same moment, again and again: one asks for the whole burst of
+// an idle client, the other sweeps it away and asks too. One of them gets it.
+func TestLockstep(t *testing.T) {
+	rounds := int64(100_000)
+	if testing.Short() {
+		rounds = 5000
+	}
+	for _, limit := range []gcra.Limit{gcra.MustLimit(10, time.Second, 4), gcra.MustLimit(7, time.Second, 4)} {
+		l := newLimiter[string](t, gcra.Config{Limit: limit, MaxKeys: 10})
+		var ready, admitted atomic.Int64
+		meet := func(n int64) {
+			for ready.Add(1); ready.Load() < n; {
+				runtime.Gosched()
+			}
+		}
+		together(2, func(who int) {
+			for round := range rounds {
+				now := time.Duration(round) * limit.Window()
+				meet(4*round + 2)
+				for range 3 * who {
+					l.Sweep(now, 10)
+				}
+				if l.AllowNAt("hot", now, limit.Burst()+1).Allowed {
+					admitted.Add(1)
+				}
+				meet(4*round + 4)
+				if got := admitted.Load(); got != round+1 {
+					t.Errorf("%v: after round %d %d were admitted", limit, round, got)
+					break
+				}
+			}
+			ready.Add(1 << 40) // lets the other go on if this one gave up
+		})
+	}
+}
