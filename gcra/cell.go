@@ -33,16 +33,23 @@ type cell struct {
 }
 
 // decide applies a to the cell; ok is false, and nothing was decided, if the cell is dead.
-func (c *cell) decide(a action, l *Limit, now, n int64) (d Decision, ok bool) {
+func (c *cell) decide(a action, l *Limit, now, n int64) (v verdict, ok bool) {
 	for {
 		word := c.tat.Load()
+		if a == take && word >= 0 && l.den == 1 && 0 < n && n <= l.size { // needs only the one word
+			tat, v := l.takeWhole(word, now, n)
+			if v.wait != 0 || c.tat.CompareAndSwap(word, tat) {
+				return v, true
+			}
+			continue
+		}
 		if word == dead {
-			return Decision{}, false
+			return verdict{}, false
 		}
 		s := c.load(word)
-		next, d := l.decide(a, s, now, n)
+		next, v := l.decide(a, s, now, n)
 		if next == s || c.swap(word, s, next, l) {
-			return d, true
+			return v, true
 		}
 	}
 }

@@ -21,7 +21,7 @@ func TestEvictedBetweenLookUpAndDecision(t *testing.T) {
 	if n, _ := l.table.sweep(now, 10); n != 1 {
 		t.Fatalf("swept %d", n)
 	}
-	if d, ok := held.decide(take, &l.limit, now, 1); ok || d.Allowed {
+	if d, ok := held.decide(take, &l.limit, now, 1); ok {
 		t.Errorf("decided on an evicted entry: %+v", d)
 	}
 	if held.kill(dead) || held.kill(0) {
@@ -37,8 +37,8 @@ func TestPeriodStartedByAnother(t *testing.T) {
 	limit := MustLimit(7, time.Second, 4)
 	newCell := func() *cell {
 		c := new(cell)
-		if d, ok := c.decide(take, &limit, 0, 5); !ok || !d.Allowed {
-			t.Fatalf("%+v", d)
+		if v, ok := c.decide(take, &limit, 0, 5); !ok || v.wait != 0 {
+			t.Fatalf("%+v", v)
 		}
 		return c
 	}
@@ -68,8 +68,8 @@ func TestPeriodStartedByAnother(t *testing.T) {
 		}, State{Start: time.Duration(second), TAT: time.Duration(second) + 142_857_143}},
 		{"another only looks", func(c *cell) {
 			c.tat.Store(^first)
-			if d, _ := c.decide(peek, &limit, first, 5); !d.Allowed || d.ResetAfter != 0 {
-				t.Errorf("%+v", d)
+			if v, _ := c.decide(peek, &limit, first, 5); v.wait != 0 || v.reset != 0 {
+				t.Errorf("%+v", v)
 			}
 		}, State{Start: time.Duration(first), TAT: time.Duration(first)}},
 	} {

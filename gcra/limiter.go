@@ -78,7 +78,7 @@ func (l *Limiter[K]) AllowAt(key K, now time.Duration) Decision { return l.Allow
 
 // AllowNAt is AllowN at the time now.
 func (l *Limiter[K]) AllowNAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(take, &l.limit, key, clamp(now), n)
+	return l.table.decide(take, &l.limit, key, clamp(now), n).decision(&l.limit)
 }
 
 // Peek returns what AllowN would, and spends nothing: Remaining and ResetAfter are those of now.
@@ -89,7 +89,7 @@ func (l *Limiter[K]) Peek(key K, n int64) (Decision, error) {
 
 // PeekAt is Peek at the time now.
 func (l *Limiter[K]) PeekAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(peek, &l.limit, key, clamp(now), n)
+	return l.table.decide(peek, &l.limit, key, clamp(now), n).decision(&l.limit)
 }
 
 // Charge spends n tokens whether they are there or not, for a cost that is known only afterwards. Allowed says whether they were; if not, the
@@ -102,7 +102,7 @@ func (l *Limiter[K]) Charge(key K, n int64) (Decision, error) {
 
 // ChargeAt is Charge at the time now.
 func (l *Limiter[K]) ChargeAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(charge, &l.limit, key, clamp(now), n)
+	return l.table.decide(charge, &l.limit, key, clamp(now), n).decision(&l.limit)
 }
 
 // Refund gives back n tokens that were spent for nothing, and returns a decision of cost 0. The allowance never gets larger than a whole one:
@@ -117,7 +117,7 @@ func (l *Limiter[K]) Refund(key K, n int64) (Decision, error) {
 
 // RefundAt is Refund at the time now.
 func (l *Limiter[K]) RefundAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(refund, &l.limit, key, clamp(now), n)
+	return l.table.decide(refund, &l.limit, key, clamp(now), n).decision(&l.limit)
 }
 
 // Sweep forgets clients that were idle at the time before, in at most budget steps of some 100 ns each, and reports how many it forgot and

@@ -78,7 +78,7 @@ func (t *table[K]) find(hash uint64, key K) *entry[K] {
 }
 
 // decide finds the client and applies a to it. A client that is not there is added if it spends something.
-func (t *table[K]) decide(a action, l *Limit, key K, now, n int64) Decision {
+func (t *table[K]) decide(a action, l *Limit, key K, now, n int64) verdict {
 	hash := t.hash(key)
 	for {
 		// A dead entry was evicted and is about to leave the index, if it hasn't yet. Deciding on it would lose the decision:
@@ -88,25 +88,25 @@ func (t *table[K]) decide(a action, l *Limit, key K, now, n int64) Decision {
 		//
 		// That is why the evictor swaps dead into the TAT: A's own swap fails then, and A goes on as if it hadn't found the key.
 		if e := t.find(hash, key); e != nil {
-			if d, ok := e.decide(a, l, now, n); ok {
-				return d
+			if v, ok := e.decide(a, l, now, n); ok {
+				return v
 			}
 		}
-		if d, ok := t.decideNew(a, l, hash, key, now, n); ok {
-			return d
+		if v, ok := t.decideNew(a, l, hash, key, now, n); ok {
+			return v
 		}
 	}
 }
 
 // decideNew decides for a client that is not known. ok is false if it is known by now, or there was no place for it.
-func (t *table[K]) decideNew(a action, l *Limit, hash uint64, key K, now, n int64) (d Decision, ok bool) {
+func (t *table[K]) decideNew(a action, l *Limit, hash uint64, key K, now, n int64) (v verdict, ok bool) {
 	since := time.Duration(t.forgotten.Load())
 	fresh := State{Start: since, TAT: since}
-	s, d := l.decide(a, fresh, now, n)
+	s, v := l.decide(a, fresh, now, n)
 	if s == fresh {
-		return d, true // nothing spent: nothing to remember
+		return v, true // nothing spent: nothing to remember
 	}
-	return d, t.reserve(now) && t.insert(hash, key, s)
+	return v, t.reserve(now) && t.insert(hash, key, s)
 }
 
 // insert adds the client with state s into the place that was reserved, or gives that back and returns false if it is there already.
