@@ -122,7 +122,7 @@ func (l *Limiter[K]) RefundAt(key K, now time.Duration, n int64) Decision {
 
 // Sweep forgets clients that were idle at the time before, in at most budget steps of some 100 ns each, and reports how many it forgot and
 // whether there is more to do. It runs beside traffic: it holds one of many locks that only new clients need, and for some 10 µs
-// at a time. Nothing is lost by forgetting an idle client, but its next request has to add it again, so before is best some time ago:
+// at a time. Nothing is lost by forgetting an idle client, but its next request has to add it again, so before is best some time ago (and must not be in the future):
 //
 //	limiter.Sweep(now-time.Minute, 10_000)
 //

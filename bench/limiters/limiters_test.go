@@ -122,6 +122,7 @@ func BenchmarkManyKeys(b *testing.B) {
 				allow(k)
 			}
 			b.ReportAllocs()
+			defer cpuTime(b)()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := rand.IntN(keys); pb.Next(); i++ {
@@ -139,6 +140,7 @@ func BenchmarkOneKey(b *testing.B) {
 			allow := c.new(b)
 			allow("client-00000000")
 			b.ReportAllocs()
+			defer cpuTime(b)()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
@@ -160,6 +162,7 @@ func BenchmarkGoroutines(b *testing.B) {
 					for _, k := range names[:clients] {
 						allow(k)
 					}
+					defer cpuTime(b)()
 					b.ResetTimer()
 					var wg sync.WaitGroup
 					for g := range n {
