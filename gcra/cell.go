@@ -55,7 +55,7 @@ func (c *cell) decide(a action, l *Limit, now, n int64) (v verdict, ok bool) {
 }
 
 // load returns the state that goes with the tat word. It may mix two periods if the cell changes meanwhile; then the swap fails, unless the
-// client was refunded to the very nanosecond it was seen at before it went idle and came back, which costs it less than a nanosecond.
+// client was meanwhile idle, came back and was refunded to the very nanosecond seen here; even that shifts its TAT by less than one.
 func (c *cell) load(word int64) State {
 	if word >= 0 {
 		return State{Start: time.Duration(c.start.Load()), TAT: time.Duration(word)}

@@ -348,3 +348,39 @@ func TestChangeOfLimit(t *testing.T) {
 		t.Errorf("TAT is off by %d ns", off)
 	}
 }
+
+// FuzzAnyState decides on states that no limit left, or another one: the TAT counts as it is, or less than a nanosecond earlier.
+func FuzzAnyState(f *testing.F) {
+	f.Add(int64(7), int64(time.Second), int64(3), int64(5), int64(1<<40), int64(1<<39), int64(1))
+	f.Add(int64(999_999_999), int64(time.Second), int64(3), int64(1<<40), int64(5), int64(0), int64(2))
+	f.Add(int64(3), int64(time.Second), int64(0), int64(math.MinInt64), int64(math.MaxInt64), int64(-1), int64(1))
+	f.Add(int64(3), int64(1<<61), int64(2), int64(math.MaxInt64), int64(math.MinInt64), int64(math.MaxInt64), int64(0))
+	rnd := rand.New(rand.NewPCG(5, 5))
+	for range 2000 {
+		tat := rnd.Int64() >> rnd.IntN(60)
+		f.Add(rnd.Int64N(1000)+1, rnd.Int64N(1e9)+1000, rnd.Int64N(10), tat-rnd.Int64N(1e10), tat, tat-rnd.Int64N(1e9), rnd.Int64N(5))
+	}
+	f.Fuzz(func(t *testing.T, count, period, burst, start, tat, now, n int64) {
+		limit, err := gcra.NewLimit(count, time.Duration(period), burst)
+		if err != nil {
+			t.Skip()
+		}
+		s := gcra.State{Start: time.Duration(start), TAT: time.Duration(tat)}
+		late, early := newReference(count, time.Duration(period), burst), newReference(count, time.Duration(period), burst)
+		late.tat, early.tat = rat(min(tat, mostDebt)), rat(min(tat, mostDebt)-1)
+		worst, best := late.peek(time.Duration(now), n), early.peek(time.Duration(now), n)
+		after, d := limit.Decide(s, time.Duration(now), n)
+		if d.RetryAfter > worst.RetryAfter || d.RetryAfter < best.RetryAfter || d.Allowed != (d.RetryAfter == 0) {
+			t.Errorf("%v, %+v, at %d, cost %d: %+v is not between %+v and %+v", limit, s, now, n, d, best, worst)
+		}
+		if !d.Allowed && after != s {
+			t.Errorf("refused, but the state changed from %+v to %+v", s, after)
+		}
+		if c, _ := limit.Charge(s, time.Duration(now), n); n > 0 && c.TAT < min(s.TAT, mostDebt) {
+			t.Errorf("a charge of %d moved %+v to %+v", n, s, c)
+		}
+		if r, d := limit.Refund(s, time.Duration(now), n); n > 0 && start <= tat && r.TAT > s.TAT {
+			t.Errorf("a refund of %d moved %+v to %+v: %+v", n, s, r, d)
+		}
+	})
+}
