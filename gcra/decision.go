@@ -39,21 +39,24 @@ type State struct {
 //
 // A cost of 0 is always allowed and changes nothing; a negative one is refused. Times before 0 count as 0, and those after 2⁶¹ ns (73 years)
 // as 2⁶¹ ns. If the request is refused the state is returned as it was.
-func (l Limit) Decide(s State, now time.Duration, n int64) (State, Decision) {
-	s, v := l.decide(take, s, clamp(now), n)
-	return s, v.decision(&l)
+func (l Limit) Decide(s State, now time.Duration, n int64) (next State, d Decision) {
+	next, v := l.decide(take, s, clamp(now), n)
+	v.write(&d, &l)
+	return next, d
 }
 
 // Charge is the pure form of [Limiter.Charge].
-func (l Limit) Charge(s State, now time.Duration, n int64) (State, Decision) {
-	s, v := l.decide(charge, s, clamp(now), n)
-	return s, v.decision(&l)
+func (l Limit) Charge(s State, now time.Duration, n int64) (next State, d Decision) {
+	next, v := l.decide(charge, s, clamp(now), n)
+	v.write(&d, &l)
+	return next, d
 }
 
 // Refund is the pure form of [Limiter.Refund].
-func (l Limit) Refund(s State, now time.Duration, n int64) (State, Decision) {
-	s, v := l.decide(refund, s, clamp(now), n)
-	return s, v.decision(&l)
+func (l Limit) Refund(s State, now time.Duration, n int64) (next State, d Decision) {
+	next, v := l.decide(refund, s, clamp(now), n)
+	v.write(&d, &l)
+	return next, d
 }
 
 func clamp(now time.Duration) int64 { return min(max(int64(now), 0), maxNow) }
@@ -76,8 +79,14 @@ type verdict struct {
 	reset     time.Duration
 }
 
-func (v verdict) decision(l *Limit) Decision {
-	return Decision{Allowed: v.wait == 0, Limit: l.size, Remaining: v.remaining, RetryAfter: v.wait, ResetAfter: v.reset}
+// write sets d field by field. A composite literal would be put together elsewhere and copied in larger pieces than it was written in, which
+// stalls the processor.
+func (v verdict) write(d *Decision, l *Limit) {
+	d.Allowed = v.wait == 0
+	d.Limit = l.size
+	d.Remaining = v.remaining
+	d.RetryAfter = v.wait
+	d.ResetAfter = v.reset
 }
 
 func (l *Limit) decide(a action, s State, now, n int64) (State, verdict) {

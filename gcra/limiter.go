@@ -68,41 +68,47 @@ func (l *Limiter[K]) Allow(key K) (Decision, error) { return l.AllowN(key, 1) }
 
 // AllowN decides a request of cost n: it spends n tokens if they are there, and nothing if not. If n is 0 the request is allowed and nothing
 // is spent; if n is negative, or above burst+1, it is refused and RetryAfter is [Never].
-func (l *Limiter[K]) AllowN(key K, n int64) (Decision, error) {
+func (l *Limiter[K]) AllowN(key K, n int64) (d Decision, err error) {
 	now, err := l.watch.now()
-	return l.AllowNAt(key, now, n), err
+	l.table.decide(take, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d, err
 }
 
 // AllowAt is Allow at the time now.
 func (l *Limiter[K]) AllowAt(key K, now time.Duration) Decision { return l.AllowNAt(key, now, 1) }
 
 // AllowNAt is AllowN at the time now.
-func (l *Limiter[K]) AllowNAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(take, &l.limit, key, clamp(now), n).decision(&l.limit)
+func (l *Limiter[K]) AllowNAt(key K, now time.Duration, n int64) (d Decision) {
+	l.table.decide(take, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d
 }
 
 // Peek returns what AllowN would, and spends nothing: Remaining and ResetAfter are those of now.
-func (l *Limiter[K]) Peek(key K, n int64) (Decision, error) {
+func (l *Limiter[K]) Peek(key K, n int64) (d Decision, err error) {
 	now, err := l.watch.now()
-	return l.PeekAt(key, now, n), err
+	l.table.decide(peek, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d, err
 }
 
 // PeekAt is Peek at the time now.
-func (l *Limiter[K]) PeekAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(peek, &l.limit, key, clamp(now), n).decision(&l.limit)
+func (l *Limiter[K]) PeekAt(key K, now time.Duration, n int64) (d Decision) {
+	l.table.decide(peek, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d
 }
 
 // Charge spends n tokens whether they are there or not, for a cost that is known only afterwards. Allowed says whether they were; if not, the
 // client is in debt and everything it asks for is refused until RetryAfter has passed. A debt stops growing some 73 years on. If n is 0 or
 // negative nothing is spent.
-func (l *Limiter[K]) Charge(key K, n int64) (Decision, error) {
+func (l *Limiter[K]) Charge(key K, n int64) (d Decision, err error) {
 	now, err := l.watch.now()
-	return l.ChargeAt(key, now, n), err
+	l.table.decide(charge, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d, err
 }
 
 // ChargeAt is Charge at the time now.
-func (l *Limiter[K]) ChargeAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(charge, &l.limit, key, clamp(now), n).decision(&l.limit)
+func (l *Limiter[K]) ChargeAt(key K, now time.Duration, n int64) (d Decision) {
+	l.table.decide(charge, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d
 }
 
 // Refund gives back n tokens that were spent for nothing, and returns a decision of cost 0. The allowance never gets larger than a whole one:
@@ -110,14 +116,16 @@ func (l *Limiter[K]) ChargeAt(key K, now time.Duration, n int64) Decision {
 // known, nothing happens.
 //
 // With refunds too, what a client spent less what it was refunded never exceeds its rate times the time plus burst+1.
-func (l *Limiter[K]) Refund(key K, n int64) (Decision, error) {
+func (l *Limiter[K]) Refund(key K, n int64) (d Decision, err error) {
 	now, err := l.watch.now()
-	return l.RefundAt(key, now, n), err
+	l.table.decide(refund, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d, err
 }
 
 // RefundAt is Refund at the time now.
-func (l *Limiter[K]) RefundAt(key K, now time.Duration, n int64) Decision {
-	return l.table.decide(refund, &l.limit, key, clamp(now), n).decision(&l.limit)
+func (l *Limiter[K]) RefundAt(key K, now time.Duration, n int64) (d Decision) {
+	l.table.decide(refund, &l.limit, key, clamp(now), n).write(&d, &l.limit)
+	return d
 }
 
 // Sweep forgets clients that were idle at the time before, in at most budget steps of some 100 ns each, and reports how many it forgot and
