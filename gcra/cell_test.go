@@ -13,7 +13,8 @@ func TestEvictedBetweenLookUpAndDecision(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.AllowNAt("a", 0, 5)
-	held := l.table.find(l.table.hash("a"), "a")
+	hash := l.table.hash("a")
+	held := l.table.shards[l.table.shardOf(hash)].index.Load().find(hash, "a")
 	if held == nil {
 		t.Fatal("not found")
 	}

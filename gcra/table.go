@@ -73,10 +73,6 @@ func (t *table[K]) hash(key K) uint64 {
 
 func (t *table[K]) shardOf(hash uint64) int { return int(hash >> t.shift) }
 
-func (t *table[K]) find(hash uint64, key K) *entry[K] {
-	return t.shards[t.shardOf(hash)].index.Load().find(hash, key)
-}
-
 // decide finds the client and applies a to it. A client that is not there is added if it spends something.
 func (t *table[K]) decide(a action, l *Limit, key K, now, n int64) verdict {
 	hash := t.hash(key)
@@ -87,7 +83,7 @@ func (t *table[K]) decide(a action, l *Limit, key K, now, n int64) verdict {
 		//	A: spends the burst again, on an entry that nobody else will ever see
 		//
 		// That is why the evictor swaps dead into the TAT: A's own swap fails then, and A goes on as if it hadn't found the key.
-		if e := t.find(hash, key); e != nil {
+		if e := t.shards[t.shardOf(hash)].index.Load().find(hash, key); e != nil {
 			if v, ok := e.decide(a, l, now, n); ok {
 				return v
 			}
