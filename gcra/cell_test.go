@@ -14,7 +14,7 @@ func TestEvictedBetweenLookUpAndDecision(t *testing.T) {
 	}
 	l.AllowNAt("a", 0, 5)
 	hash := l.table.hash("a")
-	held := l.table.shards[l.table.shardOf(hash)].index.Load().find(hash, "a")
+	held := l.table.indexOf(hash).find(hash, "a")
 	if held == nil {
 		t.Fatal("not found")
 	}
@@ -79,5 +79,23 @@ func TestPeriodStartedByAnother(t *testing.T) {
 		if got := cell.load(cell.tat.Load()); got != c.tat {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.tat)
 		}
+	}
+}
+
+// TestNoEvictionForAKnownKey has a goroutine come late that looked for the key before another added it and filled the table.
+func TestNoEvictionForAKnownKey(t *testing.T) {
+	l, err := New[string](Config{Limit: MustLimit(7, time.Second, 4), MaxKeys: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.AllowNAt("a", 0, 5)
+	if v, ok := l.table.decideNew(take, &l.limit, l.table.hash("a"), "a", 0, 5); ok {
+		t.Errorf("decided as if new: %+v", v)
+	}
+	if s := l.Stats(); s.Evicted != 0 || s.Keys != 1 {
+		t.Errorf("%+v", s)
+	}
+	if d := l.AllowAt("a", 0); d.Allowed {
+		t.Errorf("%+v", d)
 	}
 }

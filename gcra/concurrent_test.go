@@ -262,3 +262,23 @@ func TestLockstep(t *testing.T) {
 		})
 	}
 }
+
+// TestNewClient has many goroutines ask at once for a client that nobody knows, in a table with room for one.
+func TestNewClient(t *testing.T) {
+	for _, limit := range []gcra.Limit{gcra.MustLimit(1, time.Hour, 9), gcra.MustLimit(7, time.Hour, 9)} {
+		for round := range 300 {
+			l := newLimiter[string](t, gcra.Config{Limit: limit, MaxKeys: 1})
+			var admitted atomic.Int64
+			together(8, func(int) {
+				for range 5 {
+					if l.AllowAt("a", 0).Allowed {
+						admitted.Add(1)
+					}
+				}
+			})
+			if got := admitted.Load(); got != 10 {
+				t.Fatalf("%v, round %d: admitted %d", limit, round, got)
+			}
+		}
+	}
+}

@@ -28,20 +28,29 @@ func (t *table[K]) stats() Stats {
 	}
 }
 
-// reserve makes sure that there is a place for one more entry, and takes it. It returns false if it has to be tried again.
-func (t *table[K]) reserve(now int64) bool {
+// reserve makes sure that there is a place for one more entry, of the given key, and takes it. It returns false if it has to be tried again.
+func (t *table[K]) reserve(hash uint64, key K, now int64) bool {
 	keys := t.keys.Load()
 	if keys < t.maxKeys {
 		return t.keys.CompareAndSwap(keys, keys+1)
 	}
-	return t.evict(now)
+	return t.evict(hash, key, now)
 }
 
 // evict forgets the entry with the lowest TAT; its place then belongs to the caller.
 //
 // It looks at the shard with the lowest bound. If the bound proves too low it is raised to what is true, which may make another shard the
 // lowest. Every step makes up for a request that raised a TAT before, so that a new key costs O(log keys) on average.
-func (t *table[K]) evict(now int64) bool {
+//
+// The caller didn't find key, but somebody else may have added it since. Then nobody has to go, least of all that entry itself:
+//
+//	A and B: don't find the key, and the table has one place left
+//	A: adds it, spends the burst
+//	B: finds the table full, evicts A's entry for being the lowest, adds the key anew, spends the burst again
+func (t *table[K]) evict(hash uint64, key K, now int64) bool {
+	if t.indexOf(hash).find(hash, key) != nil {
+		return false
+	}
 	i, next := t.lowestShards()
 	sh := &t.shards[i]
 	sh.mu.Lock()
@@ -54,7 +63,7 @@ func (t *table[K]) evict(now int64) bool {
 	}
 	low := sh.queue.lowest()
 	t.lowest[i].Store(low)
-	if low > next {
+	if low > next || sh.queue[0].entry.key == key {
 		return false
 	}
 	return t.forgetLocked(i, now)

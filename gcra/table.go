@@ -10,10 +10,12 @@ import (
 	"unsafe"
 )
 
-const (
-	maxShards    = 256
-	keysPerShard = 8192 // how many keys a full shard holds, below maxShards shards: a shard grows in well under a millisecond
-)
+// shardsFor returns the number of shards, a power of two: enough of them that new clients seldom wait for each other, and that growing one, when
+// new clients of that shard wait, takes a millisecond or two at most; but few and large, because arrays above 32 KiB begin at a cache line
+// and smaller ones don't, which makes up to 10 % of Allow over 65,536 keys (bench/limiters, BenchmarkRatio).
+func shardsFor(maxKeys int) int {
+	return 1 << bits.Len(uint(max(min(maxKeys/4096, 16), min(maxKeys/65_536, 512))))
+}
 
 // A table holds the cells of all clients: shards by hash, each with an index that is read without locks, and a queue that says which entry
 // to forget. Lock order: never two shards at once.
@@ -47,7 +49,7 @@ type shard[K comparable] struct {
 }
 
 func newTable[K comparable](maxKeys int) *table[K] {
-	n := 1 << bits.Len(uint(min(maxKeys/keysPerShard, maxShards/2)))
+	n := shardsFor(maxKeys)
 	t := &table[K]{
 		seed:    maphash.MakeSeed(),
 		strings: reflect.TypeFor[K]().Kind() == reflect.String,
@@ -73,6 +75,8 @@ func (t *table[K]) hash(key K) uint64 {
 
 func (t *table[K]) shardOf(hash uint64) int { return int(hash >> t.shift) }
 
+func (t *table[K]) indexOf(hash uint64) *index[K] { return t.shards[t.shardOf(hash)].index.Load() }
+
 // decide finds the client and applies a to it. A client that is not there is added if it spends something.
 func (t *table[K]) decide(a action, l *Limit, key K, now, n int64) verdict {
 	hash := t.hash(key)
@@ -83,7 +87,7 @@ func (t *table[K]) decide(a action, l *Limit, key K, now, n int64) verdict {
 		//	A: spends the burst again, on an entry that nobody else will ever see
 		//
 		// That is why the evictor swaps dead into the TAT: A's own swap fails then, and A goes on as if it hadn't found the key.
-		if e := t.shards[t.shardOf(hash)].index.Load().find(hash, key); e != nil {
+		if e := t.indexOf(hash).find(hash, key); e != nil {
 			if v, ok := e.decide(a, l, now, n); ok {
 				return v
 			}
@@ -102,7 +106,7 @@ func (t *table[K]) decideNew(a action, l *Limit, hash uint64, key K, now, n int6
 	if s == fresh {
 		return v, true // nothing spent: nothing to remember
 	}
-	return v, t.reserve(now) && t.insert(hash, key, s)
+	return v, t.reserve(hash, key, now) && t.insert(hash, key, s)
 }
 
 // insert adds the client with state s into the place that was reserved, or gives that back and returns false if it is there already.
