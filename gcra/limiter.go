@@ -14,6 +14,9 @@ type Config struct {
 	MaxKeys int
 	// Clock is what Allow, AllowN, Peek, Charge and Refund read; nil means the monotonic clock, from the call of New.
 	Clock Clock
+	// CloneKeys makes the limiter keep a copy of a new client's key, which must then be a string, instead of the string itself. Set it where
+	// keys are parts of larger strings, which would all be kept, or views of a buffer (unsafe.String) that is used again after the call.
+	CloneKeys bool
 }
 
 const defaultMaxKeys = 1 << 20
@@ -33,6 +36,9 @@ type Limiter[K comparable] struct {
 // ErrMaxKeys is returned by [New] for a MaxKeys below 0.
 var ErrMaxKeys = errors.New("gcra: MaxKeys is negative")
 
+// ErrCloneKeys is returned by [New] for CloneKeys with keys that are not strings.
+var ErrCloneKeys = errors.New("gcra: CloneKeys is for keys that are strings")
+
 // New returns a limiter that knows no client yet.
 func New[K comparable](c Config) (*Limiter[K], error) {
 	if c.MaxKeys < 0 {
@@ -44,7 +50,12 @@ func New[K comparable](c Config) (*Limiter[K], error) {
 	if c.Clock == nil {
 		c.Clock = Since(time.Now())
 	}
-	return &Limiter[K]{limit: c.Limit, table: newTable[K](c.MaxKeys), watch: &watch{clock: c.Clock}}, nil
+	t := newTable[K](c.MaxKeys)
+	if c.CloneKeys && !t.strings {
+		return nil, ErrCloneKeys
+	}
+	t.cloneKeys = c.CloneKeys
+	return &Limiter[K]{limit: c.Limit, table: t, watch: &watch{clock: c.Clock}}, nil
 }
 
 // WithLimit returns a limiter that applies another limit to the same clients: it shares the clock and all that l remembers, now and later,

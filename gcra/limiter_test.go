@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/sluicegate/sluice/gcra"
 )
@@ -105,6 +106,32 @@ func testKeys[K comparable](t *testing.T, key func(int) K) {
 
 func TestNewRefusesNegativeMaxKeys(t *testing.T) {
 	if _, err := gcra.New[int](gcra.Config{MaxKeys: -1}); !errors.Is(err, gcra.ErrMaxKeys) {
+		t.Errorf("New = %v", err)
+	}
+}
+
+// TestCloneKeys uses one buffer for all keys, as a server does: each client must find itself again, and nobody else.
+func TestCloneKeys(t *testing.T) {
+	type name string
+	l := newLimiter[name](t, gcra.Config{Limit: gcra.MustLimit(1, time.Hour, 0), CloneKeys: true})
+	buffer := make([]byte, 8)
+	view := func(i int) name { return name(unsafe.String(&buffer[0], copy(buffer, fmt.Sprintf("%08d", i)))) }
+	const n = 1000
+	for _, first := range []bool{true, false} {
+		for i := range n {
+			if got := l.AllowAt(view(i), 0); got.Allowed != first {
+				t.Fatalf("key %d: %+v, want allowed: %v", i, got, first)
+			}
+		}
+	}
+	if s := l.Stats(); s.Keys != n {
+		t.Errorf("%+v", s)
+	}
+	view(0)
+	if allocs := testing.AllocsPerRun(100, func() { l.AllowAt(name(unsafe.String(&buffer[0], len(buffer))), time.Hour) }); allocs != 0 {
+		t.Errorf("%v allocations for a known client", allocs)
+	}
+	if _, err := gcra.New[int](gcra.Config{CloneKeys: true}); !errors.Is(err, gcra.ErrCloneKeys) {
 		t.Errorf("New = %v", err)
 	}
 }

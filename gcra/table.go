@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,12 +21,13 @@ func shardsFor(maxKeys int) int {
 // A table holds the cells of all clients: shards by hash, each with an index that is read without locks, and a queue that says which entry
 // to forget. Lock order: never two shards at once.
 type table[K comparable] struct {
-	seed    maphash.Seed
-	strings bool // K is a kind of string
-	shift   uint8
-	shards  []shard[K]
-	lowest  []atomic.Int64 // for each shard queue.lowest, so that eviction finds the shard to look at without locks
-	maxKeys int64
+	seed      maphash.Seed
+	strings   bool // K is a kind of string
+	cloneKeys bool // keep copies of keys, which are strings
+	shift     uint8
+	shards    []shard[K]
+	lowest    []atomic.Int64 // for each shard queue.lowest, so that eviction finds the shard to look at without locks
+	maxKeys   int64
 
 	_    [64]byte     // what follows is written with every new key; above is read with every request
 	keys atomic.Int64 // entries in the table and places promised to entries on their way in
@@ -71,6 +73,15 @@ func (t *table[K]) hash(key K) uint64 {
 		return maphash.String(t.seed, *(*string)(unsafe.Pointer(&key)))
 	}
 	return maphash.Comparable(t.seed, key)
+}
+
+// owned returns the key as it may be kept.
+func (t *table[K]) owned(key K) K {
+	if t.cloneKeys {
+		text := strings.Clone(*(*string)(unsafe.Pointer(&key)))
+		return *(*K)(unsafe.Pointer(&text))
+	}
+	return key
 }
 
 func (t *table[K]) shardOf(hash uint64) int { return int(hash >> t.shift) }
@@ -122,7 +133,7 @@ func (t *table[K]) insert(hash uint64, key K, s State) bool {
 	if sh.index.Load().full() {
 		t.rebuildLocked(sh)
 	}
-	e := &entry[K]{key: key}
+	e := &entry[K]{key: t.owned(key)}
 	e.start.Store(int64(s.Start))
 	e.tat.Store(int64(s.TAT))
 	sh.index.Load().add(hash, e)
