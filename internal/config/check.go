@@ -136,7 +136,15 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return p, errors.New("expected a network in CIDR notation, as in 10.0.0.0/8 or 2001:db8::/32")
 }
 
-// isName reports whether s can name an upstream: it appears in metrics, logs and the URLs of the admin API.
+// checkName says why a key is no name.
+func checkName(key string) error {
+	if !isName(key) {
+		return errors.New("is not a name, expected up to 64 letters, digits, dots, dashes and underscores")
+	}
+	return nil
+}
+
+// isName reports whether s can name an upstream or a limit: it appears in metrics, logs and the URLs of the admin API.
 func isName(s string) bool {
 	if s == "" || len(s) > 64 || s == "." || s == ".." {
 		return false

@@ -53,6 +53,12 @@ type Config struct {
 	Identify Identify `yaml:"identify"`
 	// Meter says how requests are counted.
 	Meter Meter `yaml:"meter"`
+	// Limits are the rules that routes may name, by name. Default none.
+	Limits map[string]*Limit `yaml:"limits"`
+	// RateLimitHeaders are the response fields that tell clients about limits. Default standard.
+	RateLimitHeaders []RateLimitHeader `yaml:"rate_limit_headers"`
+	// Access lists clients that are never or always refused.
+	Access Access `yaml:"access"`
 	// Upstreams are the services behind the gateway, by name. At least one.
 	Upstreams map[string]*Upstream `yaml:"upstreams,required"`
 	// Routes say which request goes where; the first that matches wins. At least one.
@@ -60,6 +66,8 @@ type Config struct {
 
 	// UpstreamNames lists the keys of Upstreams in the order of the file.
 	UpstreamNames []string `yaml:"-"`
+	// LimitNames lists the keys of Limits in the order of the file.
+	LimitNames []string `yaml:"-"`
 	// Path is the file this was read from, "" without one.
 	Path string `yaml:"-"`
 }
@@ -75,6 +83,7 @@ func (c *Config) defaults() {
 	c.Log.defaults()
 	c.Identify.defaults()
 	c.Meter.defaults()
+	c.RateLimitHeaders = []RateLimitHeader{HeaderStandard}
 }
 
 // Default returns the configuration of an empty file: every default, and neither upstreams nor routes.
@@ -158,7 +167,7 @@ func reason(err error) string {
 
 // forthcoming are the sections of the whole of Sluice that this version does not have.
 func (*Config) forthcoming() []string {
-	return []string{"nats", "limits", "access"}
+	return []string{"nats"}
 }
 
 func (c *Config) validate(at *node, r *report) {
@@ -169,6 +178,7 @@ func (c *Config) validate(at *node, r *report) {
 	c.validateListeners(at, r)
 	c.nameUpstreams(at.get("upstreams"), r)
 	c.validateRoutes(at.get("routes"), r)
+	c.validateLimits(at, r)
 }
 
 // validateListeners reports two listeners on one address, where the file names one of them.

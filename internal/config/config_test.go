@@ -65,6 +65,20 @@ func defaultConfig() *config.Config {
 		Meter: config.Meter{
 			Timeframe: time.Minute, Precision: 100 * time.Millisecond, MaxClients: 10_000, SyncInterval: time.Second,
 		},
+		RateLimitHeaders: []config.RateLimitHeader{config.HeaderStandard},
+	}
+}
+
+// defaultLimit is a rule that names nothing but its rate.
+func defaultLimit(name string, count int64, period time.Duration) *config.Limit {
+	return &config.Limit{
+		Name:    name,
+		Rate:    config.Rate{Count: count, Period: period},
+		Per:     config.PerClient,
+		Cost:    config.Cost{Fixed: 1},
+		Mode:    config.ModeLocal,
+		OnError: config.OnErrorLocalShare,
+		MaxKeys: 1_000_000,
 	}
 }
 
@@ -126,11 +140,21 @@ func TestLoad(t *testing.T) {
 	api.Timeouts.Total = 30 * time.Second
 	want.Upstreams = map[string]*config.Upstream{"api": api, "inference": defaultUpstream("inference", target("127.0.0.1:9092"))}
 	want.UpstreamNames = []string{"api", "inference"}
+	everyone, client := defaultLimit("everyone", 10000, time.Second), defaultLimit("client", 100, time.Second)
+	uploads, trial := defaultLimit("uploads", 120, time.Minute), defaultLimit("trial", 5, time.Second)
+	everyone.Burst, everyone.Per = 1000, config.PerGlobal
+	client.Burst, uploads.Burst, trial.Shadow = 50, 10, true
+	want.Limits = map[string]*config.Limit{"everyone": everyone, "client": client, "uploads": uploads, "trial": trial}
+	want.LimitNames = []string{"everyone", "client", "uploads", "trial"}
+	want.Access = config.Access{
+		Allow: []config.Who{{Network: netip.MustParsePrefix("10.0.0.0/8")}},
+		Deny:  []config.Who{{Name: "mallory"}, {Network: netip.MustParsePrefix("203.0.113.0/24")}},
+	}
 	want.Routes = []*config.Route{
-		{Path: "/api/*", Methods: []string{"GET", "HEAD"}, Upstream: "api"},
+		{Path: "/api/*", Methods: []string{"GET", "HEAD"}, Upstream: "api", Limits: []string{"everyone", "client"}},
 		{Path: "/embed", Methods: []string{"POST"}, Upstream: "inference"},
-		{Path: "/uploads/*", Methods: []string{"POST"}, Upstream: "api", MaxBody: 10 * config.MiB},
-		{Path: "/*", Upstream: "api"},
+		{Path: "/uploads/*", Methods: []string{"POST"}, Upstream: "api", MaxBody: 10 * config.MiB, Limits: []string{"uploads"}},
+		{Path: "/*", Upstream: "api", Limits: []string{"everyone", "trial"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Load = %+v, want %+v", got, want)
@@ -171,8 +195,39 @@ func TestEveryKey(t *testing.T) {
 			KeepAlive: config.KeepAlive{Idle: time.Second},
 		}},
 		UpstreamNames: []string{"1"},
-		Routes:        []*config.Route{{Path: "/", Methods: []string{"M-SEARCH"}, Upstream: "1", MaxBody: 1e9}},
-		Path:          path,
+		Limits: map[string]*config.Limit{
+			"2": {
+				Name:    "2",
+				Rate:    config.Rate{Count: 5, Period: 250 * time.Millisecond},
+				Burst:   12,
+				Per:     config.PerClient,
+				Cost:    config.Cost{Fixed: 1, Header: "X-Cost"},
+				Match:   &config.LimitMatch{Methods: []string{"M-SEARCH"}, Path: "/a/*"},
+				Mode:    config.ModeLocal,
+				OnError: config.OnErrorLocalShare,
+				Shadow:  true,
+				MaxKeys: 10,
+				Overrides: map[config.ClientName]*config.LimitOverride{
+					"alice@example.com": {Rate: config.Rate{Count: 1, Period: 24 * time.Hour}, Burst: 3},
+				},
+			},
+			"3": {
+				Name: "3", Rate: config.Rate{Count: 3, Period: time.Hour}, Burst: 4, Per: config.PerIP, Cost: config.Cost{Fixed: 5},
+				Mode: config.ModeLocal, OnError: config.OnErrorLocalShare, MaxKeys: 1_000_000,
+			},
+		},
+		LimitNames:       []string{"2", "3"},
+		RateLimitHeaders: []config.RateLimitHeader{config.HeaderLegacy, config.HeaderStandard},
+		Access: config.Access{
+			Allow: []config.Who{{Name: "alice"}, {Name: "5"}},
+			Deny: []config.Who{
+				{Network: netip.MustParsePrefix("203.0.113.7/32")}, {Network: netip.MustParsePrefix("2001:db8::/64")},
+			},
+		},
+		Routes: []*config.Route{
+			{Path: "/", Methods: []string{"M-SEARCH"}, Upstream: "1", MaxBody: 1e9, Limits: []string{"3", "2"}},
+		},
+		Path: path,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Load = %+v, want %+v", got, want)
@@ -328,5 +383,40 @@ func TestSizeString(t *testing.T) {
 func TestPercent(t *testing.T) {
 	if p := config.Percent(12.5); p.String() != "12.5%" || p.Fraction() != 0.125 {
 		t.Errorf("Percent(12.5) = %v, a fraction of %v", p, p.Fraction())
+	}
+}
+
+func TestRate(t *testing.T) {
+	for text, want := range map[string]config.Rate{
+		"100/s":                 {Count: 100, Period: time.Second},
+		"120/min":               {Count: 120, Period: time.Minute},
+		"3/h":                   {Count: 3, Period: time.Hour},
+		"1/day":                 {Count: 1, Period: 24 * time.Hour},
+		"5/250ms":               {Count: 5, Period: 250 * time.Millisecond},
+		"5/1m30s":               {Count: 5, Period: 90 * time.Second},
+		"1/ns":                  {},
+		"1/1ns":                 {Count: 1, Period: 1},
+		"2/1ns":                 {},
+		"+1/s":                  {},
+		"/s":                    {},
+		"1":                     {},
+		"1/":                    {},
+		"1 / s":                 {},
+		"1/S":                   {},
+		"1/-1s":                 {},
+		"-1/s":                  {},
+		"1/s/s":                 {},
+		"1.5/s":                 {},
+		"9999999999999999999/s": {},
+	} {
+		got, err := config.ParseRate(text)
+		if (err != nil) != (want == config.Rate{}) || err == nil && got != want {
+			t.Errorf("ParseRate(%q) = %v, %v, want %v", text, got, err, want)
+		}
+		if err == nil {
+			if again, err := config.ParseRate(got.String()); err != nil || again != got {
+				t.Errorf("ParseRate(%q) = %v, %v, want %v", got.String(), again, err, got)
+			}
+		}
 	}
 }

@@ -21,6 +21,10 @@ type (
 	}
 	// forthcoming lists keys that have a meaning in a complete Sluice but not in this version.
 	forthcoming interface{ forthcoming() []string }
+	// shorthand is a section that may be written as one value: it returns a pointer to what that fills.
+	shorthand interface{ shorthand() any }
+	// keyChecker is the type of a map's keys that says what they may be; other keys are names.
+	keyChecker interface{ checkKey(key string) error }
 )
 
 // enum is a string type with a fixed set of values.
@@ -48,6 +52,10 @@ func (d *decoder) value(n *node, v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, v.Elem())
 	case reflect.Struct:
+		if s, ok := v.Addr().Interface().(shorthand); ok && n.kind != mapping {
+			d.short(n, s)
+			return
+		}
 		d.section(n, v)
 	case reflect.Map:
 		d.named(n, v)
@@ -70,6 +78,18 @@ func (d *decoder) is(n *node, want kind, v reflect.Value) bool {
 		d.errorf(n, "expected %s, got %s", describe(v.Type()), got(n))
 	}
 	return n.kind == want
+}
+
+// short fills a section that is written as one value.
+func (d *decoder) short(n *node, s shorthand) {
+	if s, ok := s.(defaulter); ok {
+		s.defaults()
+	}
+	mistakes := len(d.errs)
+	d.value(n, reflect.ValueOf(s.shorthand()).Elem())
+	if s, ok := s.(validator); ok && len(d.errs) == mistakes {
+		s.validate(n, d.report)
+	}
 }
 
 // field is a key of a section.
@@ -103,10 +123,11 @@ func (d *decoder) section(n *node, v reflect.Value) {
 		s.defaults()
 	}
 	fields := fieldsOf(v.Type())
-	d.unknown(n, self, fields)
+	partial := d.unknown(n, self, fields)
 	for _, f := range fields {
 		value := n.find(f.key)
 		switch {
+		case value == nil && f.required && partial:
 		case value == nil && f.required:
 			d.errorf(n, "the key %q is missing", f.key)
 		case value == nil || value.broken:
@@ -121,8 +142,9 @@ func (d *decoder) section(n *node, v reflect.Value) {
 	}
 }
 
-// unknown reports the keys of n that are none of fields.
-func (d *decoder) unknown(n *node, self any, fields []field) {
+// unknown reports the keys of n that are none of fields. partial says that one belongs to a part that is not available, which may
+// be why another is missing.
+func (d *decoder) unknown(n *node, self any, fields []field) (partial bool) {
 	var known, later []string
 	for _, f := range fields {
 		known = append(known, f.key)
@@ -135,10 +157,12 @@ func (d *decoder) unknown(n *node, self any, fields []field) {
 		case slices.Contains(known, key):
 		case slices.Contains(later, key):
 			d.errorf(e.key, "the key %q is not available in this version", key)
+			partial = true
 		default:
 			d.errorf(e.key, "unknown key %q, %s", key, suggest(key, known))
 		}
 	}
+	return partial
 }
 
 // named fills a map from names to sections.
@@ -147,14 +171,18 @@ func (d *decoder) named(n *node, v reflect.Value) {
 		return
 	}
 	v.Set(reflect.MakeMap(v.Type()))
+	check := checkName
+	if c, ok := reflect.Zero(v.Type().Key()).Interface().(keyChecker); ok {
+		check = c.checkKey
+	}
 	for _, e := range n.entries {
-		if !isName(e.key.text) {
-			d.errorf(e.key, "%q is not a name, expected up to 64 letters, digits, dots, dashes and underscores", e.key.text)
+		if err := check(e.key.text); err != nil {
+			d.errorf(e.key, "%q %v", e.key.text, err)
 			continue
 		}
 		value := reflect.New(v.Type().Elem()).Elem()
 		d.value(e.value, value)
-		v.SetMapIndex(reflect.ValueOf(e.key.text), value)
+		v.SetMapIndex(reflect.ValueOf(e.key.text).Convert(v.Type().Key()), value)
 	}
 }
 
@@ -255,6 +283,10 @@ func scalarParser(t reflect.Type) func(string) (any, error) {
 		return func(s string) (any, error) { return parseNetwork(s) }
 	case reflect.TypeFor[Hash]():
 		return func(s string) (any, error) { return parseHash(s) }
+	case reflect.TypeFor[Rate]():
+		return func(s string) (any, error) { return ParseRate(s) }
+	case reflect.TypeFor[Who]():
+		return func(s string) (any, error) { return parseWho(s) }
 	}
 	return nil
 }
@@ -276,6 +308,12 @@ func describe(t reflect.Type) string {
 		return "a network, as in 10.0.0.0/8"
 	case reflect.TypeFor[Hash]():
 		return "a SHA-256 hash of 64 hexadecimal digits"
+	case reflect.TypeFor[Rate]():
+		return "a rate, as in 100/s"
+	case reflect.TypeFor[Who]():
+		return "the name of a client or a network, as in 10.0.0.0/8"
+	case reflect.TypeFor[Cost]():
+		return "a whole number or {header: NAME}"
 	}
 	if e, ok := reflect.Zero(t).Interface().(enum); ok {
 		return "one of " + strings.Join(e.values(), ", ")

@@ -96,7 +96,8 @@ func codeBlocks(page string) []string {
 // documentedKeys walks a configuration in which every section is there and says nothing but what it must.
 func documentedKeys(t *testing.T) map[string]documented {
 	t.Helper()
-	file := `identify: {sources: [{api_key: {header: H, file: F}}, {address: {}}]}
+	file := `limits: {NAME: {rate: 1/s, match: {}, overrides: {NAME: {rate: 1/s}}}}
+identify: {sources: [{api_key: {header: H, file: F}}, {address: {}}]}
 upstreams: {NAME: {targets: ["http://a"], health: {path: /}}}
 routes: [{path: /, upstream: NAME}]
 `
@@ -138,13 +139,16 @@ func (w walker) key(key string, options []string, v reflect.Value) {
 		w[key] = documented{name, defaultOf(options, v)}
 	}
 	switch {
-	case v.Kind() == reflect.Struct && name == "":
+	case v.Kind() == reflect.Struct && (name == "" || v.Type() == reflect.TypeFor[config.Cost]()):
 		w.section(key+".", v)
 	case v.Kind() == reflect.Map:
-		w.section(key+".NAME.", v.MapIndex(reflect.ValueOf("NAME")).Elem())
+		if !slices.Contains(options, "required") {
+			w[key] = documented{name, "none"}
+		}
+		w.section(key+".NAME.", v.MapIndex(reflect.ValueOf("NAME").Convert(v.Type().Key())).Elem())
 	case v.Kind() == reflect.Slice && strings.HasPrefix(v.Type().Elem().String(), "*config."):
 		w.section(key+"[].", v.Index(0).Elem())
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && v.Type().Elem() != reflect.TypeFor[netip.Prefix]():
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && v.Type().Elem() != reflect.TypeFor[netip.Prefix]() && name != "list of names and networks":
 		for i := range v.Len() {
 			w.section(key+"[].", v.Index(i))
 		}
@@ -154,17 +158,23 @@ func (w walker) key(key string, options []string, v reflect.Value) {
 // kindName is what the page calls a type, "" for a section, which has no row of its own.
 func kindName(t reflect.Type) string {
 	special := map[reflect.Type]string{
-		reflect.TypeFor[config.Duration]():             "duration",
-		reflect.TypeFor[config.Size]():                 "size",
-		reflect.TypeFor[config.Percent]():              "percentage",
-		reflect.TypeFor[config.Hash]():                 "hash",
-		reflect.TypeFor[*config.Redis]():               "URL",
-		reflect.TypeFor[[]netip.Prefix]():              "list of networks",
-		reflect.TypeFor[[]*url.URL]():                  "list of URLs",
-		reflect.TypeFor[[]string]():                    "list of strings",
-		reflect.TypeFor[[]config.Source]():             "list of sources",
-		reflect.TypeFor[[]*config.Route]():             "list of routes",
-		reflect.TypeFor[map[string]*config.Upstream](): "mapping of upstreams",
+		reflect.TypeFor[*config.Redis]():                               "URL",
+		reflect.TypeFor[config.Duration]():                             "duration",
+		reflect.TypeFor[config.Size]():                                 "size",
+		reflect.TypeFor[config.Percent]():                              "percentage",
+		reflect.TypeFor[config.Hash]():                                 "hash",
+		reflect.TypeFor[[]netip.Prefix]():                              "list of networks",
+		reflect.TypeFor[[]*url.URL]():                                  "list of URLs",
+		reflect.TypeFor[[]string]():                                    "list of strings",
+		reflect.TypeFor[[]config.Source]():                             "list of sources",
+		reflect.TypeFor[[]*config.Route]():                             "list of routes",
+		reflect.TypeFor[map[string]*config.Upstream]():                 "mapping of upstreams",
+		reflect.TypeFor[config.Rate]():                                 "rate",
+		reflect.TypeFor[config.Cost]():                                 "number",
+		reflect.TypeFor[[]config.Who]():                                "list of names and networks",
+		reflect.TypeFor[[]config.RateLimitHeader]():                    "list of strings",
+		reflect.TypeFor[map[string]*config.Limit]():                    "mapping of limits",
+		reflect.TypeFor[map[config.ClientName]*config.LimitOverride](): "mapping of limits",
 	}
 	if name, ok := special[t]; ok {
 		return name

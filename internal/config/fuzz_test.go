@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -83,9 +84,41 @@ func checkPromises(t *testing.T, c *config.Config) {
 			t.Errorf("route %+v", r)
 		}
 	}
+	checkLimits(t, c)
 	for _, s := range c.Identify.Sources {
 		if set := countSet(s); set != 1 {
 			t.Errorf("source %+v has %d kinds", s, set)
+		}
+	}
+}
+
+// checkLimits: every rule is one that can be built, and every name that a route uses is that of a rule.
+func checkLimits(t *testing.T, c *config.Config) {
+	t.Helper()
+	if len(c.LimitNames) != len(c.Limits) {
+		t.Errorf("%d names of %d limits", len(c.LimitNames), len(c.Limits))
+	}
+	for name, l := range c.Limits {
+		limit, err := l.Rate.Limit(l.Burst)
+		if err != nil || l.Name != name || l.MaxKeys < 1 || l.Cost.Header == "" && (l.Cost.Fixed < 1 || l.Cost.Fixed > limit.Burst()+1) {
+			t.Errorf("limit %q: %+v, %v", name, l, err)
+		}
+		for client, o := range l.Overrides {
+			if _, err := o.Rate.Limit(o.Burst); err != nil || client == "" {
+				t.Errorf("limit %q of %q: %v", name, client, err)
+			}
+		}
+	}
+	for _, r := range c.Routes {
+		for _, name := range r.Limits {
+			if c.Limits[name] == nil {
+				t.Errorf("route %s names %q", r.Path, name)
+			}
+		}
+	}
+	for _, w := range slices.Concat(c.Access.Allow, c.Access.Deny) {
+		if (w.Name == "") != w.Network.IsValid() {
+			t.Errorf("who: %+v", w)
 		}
 	}
 }

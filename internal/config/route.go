@@ -16,41 +16,48 @@ type Route struct {
 	Upstream string `yaml:"upstream,required"`
 	// MaxBody bounds a request's body; a longer one is answered with 413. Default 0: no limit.
 	MaxBody Size `yaml:"max_body"`
+	// Limits that apply to it, keys of Config.Limits, at most 8. A request has to pass all of them. Default none.
+	Limits []string `yaml:"limits"`
 }
 
 func (*Route) forthcoming() []string {
-	return []string{"limits", "cache", "coalesce", "merge", "async"}
+	return []string{"cache", "coalesce", "merge", "async"}
 }
 
 func (t *Route) validate(at *node, r *report) {
 	if t.Path != "" {
-		t.validatePath(at.get("path"), r)
+		r.path(at.get("path"), t.Path)
 	}
-	methods := at.get("methods")
-	for i, m := range t.Methods {
-		switch at := methods.item(i); {
+	r.methods(at.get("methods"), t.Methods)
+}
+
+// methods reports what are no methods to match.
+func (r *report) methods(list *node, methods []string) {
+	for i, m := range methods {
+		switch at := list.item(i); {
 		case at.kind == scalar && (!isToken(m) || strings.ToUpper(m) != m):
 			r.errorf(at, "%q is not a method, expected upper case as in GET", m)
-		case m != "" && slices.Contains(t.Methods[:i], m):
+		case m != "" && slices.Contains(methods[:i], m):
 			r.errorf(at, "duplicate method %s, expected it once", m)
 		}
 	}
-	if methods.kind == sequence && len(methods.items) == 0 {
-		r.errorf(methods, "empty, expected at least one method; without the key every method matches")
+	if list.kind == sequence && len(list.items) == 0 {
+		r.errorf(list, "empty, expected at least one method; without the key every method matches")
 	}
 }
 
-func (t *Route) validatePath(at *node, r *report) {
-	prefix, isPrefix := strings.CutSuffix(t.Path, "*")
+// path reports what is no path to match.
+func (r *report) path(at *node, path string) {
+	prefix, isPrefix := strings.CutSuffix(path, "*")
 	switch {
-	case t.Path[0] != '/', isPrefix && !strings.HasSuffix(prefix, "/"), strings.Contains(prefix, "*"):
-		r.errorf(at, "%q: expected a path as in /exact, /prefix/* or /*", t.Path)
-	case strings.ContainsAny(t.Path, "?#"), strings.ContainsFunc(t.Path, notInTarget):
-		r.errorf(at, "%q: expected a path without a query, a fragment, spaces or control characters", t.Path)
+	case path[0] != '/', isPrefix && !strings.HasSuffix(prefix, "/"), strings.Contains(prefix, "*"):
+		r.errorf(at, "%q: expected a path as in /exact, /prefix/* or /*", path)
+	case strings.ContainsAny(path, "?#"), strings.ContainsFunc(path, notInTarget):
+		r.errorf(at, "%q: expected a path without a query, a fragment, spaces or control characters", path)
 	}
-	for segment := range strings.SplitSeq(t.Path, "/") {
+	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "." || segment == ".." {
-			r.errorf(at, "%q: expected a path without . and .. segments", t.Path)
+			r.errorf(at, "%q: expected a path without . and .. segments", path)
 			return
 		}
 	}
