@@ -13,37 +13,47 @@ import (
 // base is where the types are described; a type is never renamed.
 const base = "https://github.com/sluicegate/sluice/blob/main/docs/problems.md#"
 
+// registered is where IANA lists the types that every server may use, RFC 9457 section 4.2.
+const registered = "https://iana.org/assignments/http-problem-types#"
+
 // Type is a kind of error. Its URI is stable: programs may compare it.
 type Type struct {
 	Name   string // the last part of its URI
 	Title  string
 	Status int
+	base   string // the rest of its URI
 }
 
+// own is a type that docs/problems.md describes.
+func own(name, title string, status int) *Type { return &Type{name, title, status, base} }
+
 // URI identifies the type and leads to its description.
-func (t *Type) URI() string { return base + t.Name }
+func (t *Type) URI() string { return t.base + t.Name }
 
 // The types of errors.
 var (
-	BadRequest        = &Type{"bad-request", "The request is malformed", 400}
-	NotFound          = &Type{"no-route", "No route matches the request", 404}
-	RequestTimeout    = &Type{"request-timeout", "The request did not arrive in time", 408}
-	BodyTooLarge      = &Type{"body-too-large", "The body is larger than the route allows", 413}
-	URITooLong        = &Type{"uri-too-long", "The request target is too long", 414}
-	ExpectationFailed = &Type{"expectation-failed", "The expectation cannot be met", 417}
-	HeaderTooLarge    = &Type{"header-too-large", "The request head is too large", 431}
-	Internal          = &Type{"internal-error", "The gateway failed", 500}
-	NotImplemented    = &Type{"not-implemented", "The method is not served here", 501}
-	UpstreamFailed    = &Type{"upstream-unreachable", "The upstream could not be reached", 502}
-	UpstreamInvalid   = &Type{"upstream-bad-response", "The upstream's response is malformed", 502}
-	NoTarget          = &Type{"upstream-unavailable", "The upstream has no healthy target", 503}
-	UpstreamTimeout   = &Type{"upstream-timeout", "The upstream did not answer in time", 504}
+	BadRequest        = own("bad-request", "The request is malformed", 400)
+	AccessDenied      = own("access-denied", "The client is not served here", 403)
+	NotFound          = own("no-route", "No route matches the request", 404)
+	RequestTimeout    = own("request-timeout", "The request did not arrive in time", 408)
+	BodyTooLarge      = own("body-too-large", "The body is larger than the route allows", 413)
+	URITooLong        = own("uri-too-long", "The request target is too long", 414)
+	ExpectationFailed = own("expectation-failed", "The expectation cannot be met", 417)
+	QuotaExceeded     = &Type{"quota-exceeded", "Request cannot be satisfied as assigned quota has been exceeded", 429, registered}
+	HeaderTooLarge    = own("header-too-large", "The request head is too large", 431)
+	Internal          = own("internal-error", "The gateway failed", 500)
+	NotImplemented    = own("not-implemented", "The method is not served here", 501)
+	UpstreamFailed    = own("upstream-unreachable", "The upstream could not be reached", 502)
+	UpstreamInvalid   = own("upstream-bad-response", "The upstream's response is malformed", 502)
+	NoTarget          = own("upstream-unavailable", "The upstream has no healthy target", 503)
+	LimitUnavailable  = own("limit-unavailable", "A limit could not be decided", 503)
+	UpstreamTimeout   = own("upstream-timeout", "The upstream did not answer in time", 504)
 )
 
 // All lists every type, for the documentation's test.
 var All = []*Type{
-	BadRequest, NotFound, RequestTimeout, BodyTooLarge, URITooLong, ExpectationFailed, HeaderTooLarge,
-	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, UpstreamTimeout,
+	BadRequest, AccessDenied, NotFound, RequestTimeout, BodyTooLarge, URITooLong, ExpectationFailed, QuotaExceeded, HeaderTooLarge,
+	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, LimitUnavailable, UpstreamTimeout,
 }
 
 // ForRefusal is the type for a request that was refused with the given status.
@@ -62,7 +72,18 @@ type Problem struct {
 	Detail     string        // what is wrong with this request, and what would help
 	RequestID  string        // what X-Request-Id says
 	RetryAfter time.Duration // when to try again, rounded up to seconds; 0: not said
+	Members    []Member      // what the type says beyond the members of every problem
+	Fields     FieldAdder    // more fields of the response; nil: none
 }
+
+// Member is an extension member, RFC 9457 section 3.2.
+type Member struct {
+	Name  string
+	Value any // anything that encoding/json can write
+}
+
+// FieldAdder adds fields to the head of a response.
+type FieldAdder interface{ AddFields(x *http1.Exchange) }
 
 // body has the members of RFC 9457 section 3.1 in their order there.
 type body struct {
@@ -73,19 +94,37 @@ type body struct {
 	RequestID string `json:"request_id"`
 }
 
+// Body is the problem as application/problem+json, with a line break at its end.
+func (p *Problem) Body() []byte {
+	text := marshal(body{p.Type.URI(), p.Type.Title, p.Type.Status, p.Detail, p.RequestID})
+	text = text[:len(text)-1] // without its brace
+	for _, m := range p.Members {
+		text = append(append(text, ','), marshal(m.Name)...)
+		text = append(append(text, ':'), marshal(m.Value)...)
+	}
+	return append(text, "}\n"...)
+}
+
+func marshal(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only strings, numbers and lists of them come here
+	}
+	return text
+}
+
 // Write answers the exchange with the problem.
 func Write(x *http1.Exchange, p Problem) {
-	text, err := json.Marshal(body{p.Type.URI(), p.Type.Title, p.Type.Status, p.Detail, p.RequestID})
-	if err != nil {
-		panic(err) // strings and a number always marshal
-	}
 	x.Begin(p.Type.Status, nil)
 	x.AddString("Content-Type", "application/problem+json")
 	x.AddDate()
 	x.AddString("X-Request-Id", p.RequestID)
 	if p.RetryAfter > 0 {
-		seconds := (p.RetryAfter + time.Second - 1) / time.Second
+		seconds := (p.RetryAfter-1)/time.Second + 1
 		x.AddString("Retry-After", strconv.Itoa(int(seconds)))
 	}
-	x.Respond(append(text, '\n'))
+	if p.Fields != nil {
+		p.Fields.AddFields(x)
+	}
+	x.Respond(p.Body())
 }
