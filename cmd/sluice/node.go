@@ -66,6 +66,7 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		PProf:   cfg.Admin.PProf,
 		Metrics: n.reg,
 		Log:     n.log,
+		Limits:  n.gate.Limits(),
 		Ready:   n.gate.Ready,
 		Status:  func() any { return n.gate.Status() },
 		Reload:  n.reload,
@@ -168,6 +169,17 @@ func (n *node) sameProcess(cfg *config.Config) error {
 	} {
 		if c.changed {
 			return fmt.Errorf("%s: %s has changed, which takes effect only when the process is started anew", cfg.Path, c.key)
+		}
+	}
+	return n.sameMemory(cfg)
+}
+
+// sameMemory refuses another size of a memory that a reload keeps.
+func (n *node) sameMemory(cfg *config.Config) error {
+	for name, now := range n.gate.Config().Limits {
+		next := cfg.Limits[name]
+		if next != nil && next.Per == now.Per && next.MaxKeys != now.MaxKeys {
+			return fmt.Errorf("%s: limits.%s.max_keys has changed, which takes effect only when the process is started anew", cfg.Path, name)
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/version"
 )
@@ -30,6 +31,7 @@ type Options struct {
 	Log     *slog.Logger
 
 	Ready  func() (ok bool, reason string)
+	Limits *limit.Stage
 	Status func() any                      // what /api/v1/status answers
 	Reload func(ctx context.Context) error // applies the configuration file anew
 
@@ -84,6 +86,8 @@ func (s *Server) routes() http.Handler {
 	guarded.HandleFunc("GET /api/v1/status", s.status)
 	guarded.HandleFunc("GET /api/v1/meters", s.meters)
 	guarded.HandleFunc("POST /api/v1/reload", s.reload)
+	guarded.HandleFunc("GET /api/v1/limits", s.listLimits)
+	guarded.HandleFunc("POST /api/v1/limits/check", s.checkLimit)
 	if s.opts.PProf {
 		guarded.HandleFunc("/debug/pprof/", pprof.Index)
 		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -123,13 +127,15 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Write([]byte(`sluice admin
 
-GET  /healthz         the process is alive
-GET  /readyz          it should get traffic
-GET  /metrics         Prometheus
-GET  /api/v1/status   connections, upstreams, targets
-GET  /api/v1/meters   requests of clients and routes in the last minute
-GET  /api/v1/version  the build
-POST /api/v1/reload   read the configuration file again
+GET  /healthz              the process is alive
+GET  /readyz               it should get traffic
+GET  /metrics              Prometheus
+GET  /api/v1/status        connections, upstreams, targets
+GET  /api/v1/meters        requests of clients and routes in the last minute
+GET  /api/v1/version       the build
+POST /api/v1/reload        read the configuration file again
+GET  /api/v1/limits        the limits and what they have decided
+POST /api/v1/limits/check  decide by a limit, for programs that are not behind the gateway
 `))
 }
 

@@ -1,7 +1,7 @@
 // Package gateway puts the stages in their order. It is the one place that knows it: a request only moves to the
 // right, and no stage imports another.
 //
-//	listener ─► identify ─► meter ─► route ─► upstream
+//	listener ─► identify ─► meter ─► access ─► route ─► limit ─► upstream
 package gateway
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/identify"
+	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/upstream"
 )
@@ -27,6 +28,7 @@ type Gateway struct {
 	server   *http1.Server
 	metrics  *metrics
 	meter    *meter.Meter
+	limits   *limit.Stage
 	settings atomic.Pointer[settings]
 
 	mu sync.Mutex // held while the settings are replaced
@@ -37,6 +39,7 @@ type Gateway struct {
 type settings struct {
 	cfg        *config.Config
 	identifier *identify.Identifier
+	rules      *limit.Rules
 	routes     []*route
 	pools      map[string]*upstream.Pool
 	access     bool // log every request
@@ -45,7 +48,7 @@ type settings struct {
 // New makes a gateway that serves nothing yet. It counts requests with m, which the caller closes after Shutdown. Its
 // metrics are registered with reg.
 func New(cfg *config.Config, m *meter.Meter, log *slog.Logger, reg prometheus.Registerer) *Gateway {
-	g := &Gateway{log: log, metrics: newMetrics(), meter: m}
+	g := &Gateway{log: log, metrics: newMetrics(), meter: m, limits: limit.New()}
 	g.settings.Store(g.prepare(cfg, nil))
 	g.server = http1.NewServer(limits(cfg), log, g.serve)
 	g.metrics.register(reg, g)
@@ -77,6 +80,7 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 	s := &settings{
 		cfg:        cfg,
 		identifier: identify.New(&cfg.Identify),
+		rules:      g.limits.Apply(cfg),
 		pools:      make(map[string]*upstream.Pool),
 		access:     cfg.Log.Access,
 	}
@@ -89,7 +93,7 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 		s.pools[name] = upstream.New(u, g.log)
 	}
 	for _, r := range cfg.Routes {
-		s.routes = append(s.routes, newRoute(r, s.pools[r.Upstream], g.metrics))
+		s.routes = append(s.routes, newRoute(r, s.pools[r.Upstream], s.rules.Set(r.Limits), g.metrics))
 	}
 	return s
 }
@@ -106,7 +110,8 @@ func limits(cfg *config.Config) http1.Limits {
 	}
 }
 
-// Shutdown stops accepting, lets the requests under way finish until ctx ends, and closes the upstreams.
+// Shutdown stops accepting, lets the requests under way finish until ctx ends, and closes the upstreams and the limits. It must be
+// called once.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	err := g.server.Shutdown(ctx)
 	g.mu.Lock()
@@ -114,8 +119,12 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	for _, p := range g.settings.Load().pools {
 		p.Close()
 	}
+	g.limits.Close()
 	return err
 }
+
+// Limits is the limit stage, for questions from outside of the traffic.
+func (g *Gateway) Limits() *limit.Stage { return g.limits }
 
 // Status is the gateway as operators see it.
 type Status struct {

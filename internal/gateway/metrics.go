@@ -48,7 +48,7 @@ func (m *metrics) register(reg prometheus.Registerer, g *Gateway) {
 		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "goversion": build.Go},
 	})
 	info.Set(1)
-	reg.MustRegister(m.requests, m.duration, m.clients.vec, m.inFlight, info, &collector{g})
+	reg.MustRegister(m.requests, m.duration, m.clients.vec, m.inFlight, info, &collector{g}, g.limits)
 }
 
 // routeMetrics are a route's counters, looked up once.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/upstream"
 )
 
@@ -18,9 +19,11 @@ type route struct {
 	pool    *upstream.Pool
 	maxBody int64
 	metrics *routeMetrics
+	limits  *limit.Set
+	name    string // what limits per route count it by
 }
 
-func newRoute(cfg *config.Route, pool *upstream.Pool, m *metrics) *route {
+func newRoute(cfg *config.Route, pool *upstream.Pool, limits *limit.Set, m *metrics) *route {
 	path, prefix := strings.CutSuffix(cfg.Path, "*")
 	return &route{
 		path:    []byte(path),
@@ -29,6 +32,8 @@ func newRoute(cfg *config.Route, pool *upstream.Pool, m *metrics) *route {
 		pool:    pool,
 		maxBody: int64(cfg.MaxBody),
 		metrics: m.route(cfg.Path),
+		limits:  limits,
+		name:    strings.TrimLeft(strings.Join(cfg.Methods, ",")+" "+cfg.Path, " "),
 	}
 }
 
@@ -39,19 +44,19 @@ func (r *route) matches(method, path []byte) bool {
 	return len(r.methods) == 0 || slices.Contains(r.methods, string(method))
 }
 
-// match finds the first route for the request, nil if there is none. "*", the target of OPTIONS, matches a route for
-// every path.
-func (s *settings) match(r *http1.Request) *route {
+// match finds the first route for the request, nil if there is none, and the path that was matched. "*", the target of
+// OPTIONS, matches a route for every path.
+func (s *settings) match(r *http1.Request) (found *route, path []byte) {
 	path, ok := cleanPath(r.Path)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	for _, candidate := range s.routes {
 		if candidate.matches(r.Method, path) {
-			return candidate
+			return candidate, path
 		}
 	}
-	return nil
+	return nil, path
 }
 
 // cleanPath is the path as upstreams will understand it: escapes decoded, dot segments resolved, slashes not repeated.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/identify"
+	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/problem"
 	"github.com/sluicegate/sluice/internal/upstream"
 	"github.com/sluicegate/sluice/window"
@@ -23,6 +24,7 @@ type request struct {
 	settings *settings
 	client   identify.Client
 	route    *route // nil until one matches
+	grant    limit.Grant
 	hop      upstream.Hop
 	target   string // who answered, "" if no upstream did
 	gone     bool   // the client left before it was answered
@@ -51,10 +53,19 @@ func (g *Gateway) answer(r *request) {
 	r.settings.identifier.Identify(&r.client, &r.Request, r.Remote.Addr())
 	now := window.At(r.Start)
 	g.meter.CountClient(r.client.Name, now)
-	r.route = r.settings.match(&r.Request)
+	standing := r.settings.rules.Standing(r.client.Name, r.client.Addr)
+	if standing == limit.Denied {
+		r.refuse(problem.AccessDenied, "this client is on the list of those that are never served")
+		return
+	}
+	var path []byte
+	r.route, path = r.settings.match(&r.Request)
 	g.meter.CountRoute(r.routeName(), now)
 	if r.route == nil {
 		r.refuse(problem.NotFound, "no route for "+string(r.Method)+" and this path; see 'routes' in the configuration")
+		return
+	}
+	if standing != limit.Exempt && !r.limited(path) {
 		return
 	}
 	g.forward(r)
@@ -107,6 +118,7 @@ func (r *request) refuseFor(t *problem.Type, detail string, retryAfter time.Dura
 func (g *Gateway) forward(r *request) {
 	r.hop.Peer, r.hop.Trusted, r.hop.MaxBody = r.Remote.Addr(), r.client.Trusted, r.route.maxBody
 	if r.route.maxBody > 0 && r.Length > r.route.maxBody {
+		r.grant.Refund()
 		r.refuse(problem.BodyTooLarge, "the body is longer than this route allows")
 		return
 	}
@@ -130,6 +142,9 @@ func (g *Gateway) fail(r *request, err error) {
 		panic(err) // Do promises the type
 	}
 	r.target = failure.Target
+	if failure.Kind == upstream.NoTarget || failure.Kind == upstream.Connect {
+		r.grant.Refund() // nobody has served anything
+	}
 	switch failure.Kind {
 	case upstream.NoTarget:
 		r.refuseFor(problem.NoTarget, "every target is unhealthy; try again later", r.route.pool.RetryAfter())
@@ -199,6 +214,7 @@ func (g *Gateway) logAccess(r *request, status int, took time.Duration) {
 		slog.String("target", string(r.Target)),
 		slog.String("route", routePath),
 		slog.String("upstream", r.target),
+		slog.String("limit", r.limitedBy()),
 		slog.Int("status", status),
 		slog.Int64("bytes", r.Written()),
 		slog.Float64("took_ms", float64(took.Microseconds())/1000))
@@ -270,7 +286,7 @@ func (r *request) relayHead(resp *http1.Response) {
 	r.Begin(resp.Status, resp.Reason)
 	for i := range resp.Fields {
 		f := &resp.Fields[i]
-		if f.HopByHop() || f.Kind == http1.ContentLength || f.Kind == http1.XRequestID {
+		if f.HopByHop() || f.Kind == http1.ContentLength || f.Kind == http1.XRequestID || r.grant.Replaces(f.Name) {
 			continue
 		}
 		r.Add(f.Name, f.Value)
@@ -281,6 +297,7 @@ func (r *request) relayHead(resp *http1.Response) {
 		r.AddString("Via", "1.1 sluice")
 	}
 	r.Add(requestIDName, r.hop.RequestID)
+	r.grant.AddFields(r.Exchange)
 }
 
 var requestIDName = []byte("X-Request-Id")

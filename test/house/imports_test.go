@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	// stages
 	"internal/identify": {"internal/config", "internal/http1"},
 	"internal/meter":    {"internal/config", "window"},
+	"internal/limit":    {"gcra", "internal/config", "internal/http1"},
 	"internal/upstream": {"internal/config", "internal/http1"},
 
 	// what stages stand on
@@ -32,9 +33,9 @@ var allowed = map[string][]string{
 	"internal/version": {},
 
 	// what puts them together
-	"internal/gateway": {"internal/config", "internal/http1", "internal/identify", "internal/meter", "internal/problem", "internal/upstream",
-		"internal/version", "window"},
-	"internal/admin": {"internal/meter", "internal/version"},
+	"internal/gateway": {"internal/config", "internal/http1", "internal/identify", "internal/limit", "internal/meter", "internal/problem",
+		"internal/upstream", "internal/version", "window"},
+	"internal/admin": {"internal/limit", "internal/meter", "internal/version"},
 
 	// to try and to measure with
 	"internal/origin":  {},

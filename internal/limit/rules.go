@@ -1,0 +1,246 @@
+package limit
+
+import (
+	"bytes"
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicegate/sluice/gcra"
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/http1"
+)
+
+// Rules are the limits and the access lists of one configuration. They never change; safe for concurrent use.
+type Rules struct {
+	start       time.Time // what times of limiters are counted from
+	rules       []*rule   // in the order of the configuration
+	byName      map[string]*rule
+	allow, deny crowd
+	headers     headers
+}
+
+// headers are the families of fields that clients get.
+type headers struct{ standard, legacy bool }
+
+// rule is one limit.
+type rule struct {
+	*account
+	cfg       *config.Limit
+	backend   backend
+	terms     *terms            // of every client without terms of its own
+	overrides map[string]*terms // by client
+	costField string            // in lower case; "" if the cost is fixed
+	path      []byte            // what the path must be, or begin with; nil for every path
+	prefix    bool
+}
+
+// terms are a limit as it applies to one client or to many.
+type terms struct {
+	rate   config.Rate
+	limit  gcra.Limit
+	local  *gcra.Limiter[string] // applies limit to the account
+	policy string                // its member of RateLimit-Policy
+}
+
+func newRules(cfg *config.Config, start time.Time, accountOf func(*config.Limit) *account) *Rules {
+	rs := &Rules{
+		start:  start,
+		byName: make(map[string]*rule, len(cfg.Limits)),
+		allow:  newCrowd(cfg.Access.Allow),
+		deny:   newCrowd(cfg.Access.Deny),
+		headers: headers{
+			standard: slices.Contains(cfg.RateLimitHeaders, config.HeaderStandard),
+			legacy:   slices.Contains(cfg.RateLimitHeaders, config.HeaderLegacy),
+		},
+	}
+	for _, name := range cfg.LimitNames {
+		r := newRule(cfg.Limits[name], accountOf(cfg.Limits[name]))
+		rs.rules = append(rs.rules, r)
+		rs.byName[name] = r
+	}
+	return rs
+}
+
+func newRule(cfg *config.Limit, a *account) *rule {
+	r := &rule{
+		account:   a,
+		cfg:       cfg,
+		backend:   backendOf(cfg.Mode),
+		terms:     newTerms(a, cfg.Rate, cfg.Burst),
+		costField: strings.ToLower(cfg.Cost.Header),
+	}
+	if cfg.Match != nil && cfg.Match.Path != "" {
+		path, prefix := strings.CutSuffix(cfg.Match.Path, "*")
+		r.path, r.prefix = []byte(path), prefix
+	}
+	if len(cfg.Overrides) > 0 {
+		r.overrides = make(map[string]*terms, len(cfg.Overrides))
+		for name, o := range cfg.Overrides {
+			r.overrides[string(name)] = newTerms(a, o.Rate, o.Burst)
+		}
+	}
+	return r
+}
+
+func newTerms(a *account, rate config.Rate, burst int64) *terms {
+	limit, err := rate.Limit(burst)
+	if err != nil {
+		panic(err) // the configuration was checked
+	}
+	return &terms{rate: rate, limit: limit, local: a.limiter.WithLimit(limit), policy: policyMember(a.name, limit)}
+}
+
+// termsOf are the terms of the client with this key.
+func (r *rule) termsOf(key string) *terms {
+	if t := r.overrides[key]; t != nil {
+		return t
+	}
+	return r.terms
+}
+
+// appliesTo reports whether the request is one that the rule is for.
+func (r *rule) appliesTo(q *Request) bool {
+	m := r.cfg.Match
+	switch {
+	case m == nil:
+		return true
+	case len(m.Methods) > 0 && !slices.Contains(m.Methods, string(q.HTTP.Method)):
+		return false
+	case r.path == nil:
+		return true
+	case r.prefix:
+		return bytes.HasPrefix(q.Path, r.path)
+	}
+	return bytes.Equal(q.Path, r.path)
+}
+
+// maxCostDigits bounds what a field may say a request costs: 15 digits is what structured fields allow as well.
+const maxCostDigits = 15
+
+// cost is what the request costs; ok is false if its field says it twice, or not with a number.
+func (r *rule) cost(h *http1.Request) (n int64, ok bool) {
+	if r.costField == "" {
+		return r.cfg.Cost.Fixed, true
+	}
+	n, found := r.cfg.Cost.Fixed, false
+	for i := range h.Fields {
+		if !http1.EqualFold(h.Fields[i].Name, r.costField) {
+			continue
+		}
+		if n, ok = parseCost(h.Fields[i].Value); !ok || found {
+			return 0, false
+		}
+		found = true
+	}
+	return n, true
+}
+
+func parseCost(digits []byte) (n int64, ok bool) {
+	if len(digits) == 0 || len(digits) > maxCostDigits {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// Set is the rules of one route. A nil Set has none. It never changes; safe for concurrent use.
+type Set struct {
+	rules   []*rule // those that are enforced, by mode, and then those that only report
+	headers headers
+	start   time.Time
+}
+
+// Set returns the rules with the given names, which must exist.
+func (rs *Rules) Set(names []string) *Set {
+	if len(names) == 0 {
+		return nil
+	}
+	s := &Set{headers: rs.headers, start: rs.start}
+	for _, name := range names {
+		s.rules = append(s.rules, rs.byName[name])
+	}
+	slices.SortStableFunc(s.rules, func(a, b *rule) int {
+		return cmp.Or(cmp.Compare(shadowRank(a), shadowRank(b)), cmp.Compare(modeRank(a.cfg.Mode), modeRank(b.cfg.Mode)))
+	})
+	return s
+}
+
+func shadowRank(r *rule) int {
+	if r.cfg.Shadow {
+		return 1
+	}
+	return 0
+}
+
+// Standing is how a client is treated whatever it asks for.
+type Standing int
+
+// The standings.
+const (
+	Ordinary Standing = iota // the rules of the route decide
+	Exempt                   // on the allow list: never limited
+	Denied                   // on the deny list: always refused
+)
+
+// Standing looks the client up in the access lists. Who is on both is denied.
+func (rs *Rules) Standing(name []byte, addr netip.Addr) Standing {
+	switch {
+	case rs.deny.has(name, addr):
+		return Denied
+	case rs.allow.has(name, addr):
+		return Exempt
+	}
+	return Ordinary
+}
+
+// crowd is a list of names and networks. Looking somebody up takes one step for each length of a network that occurs in it.
+type crowd struct {
+	names    map[string]bool
+	networks map[netip.Prefix]bool
+	lengths4 []int // of the IPv4 networks
+	lengths6 []int
+}
+
+func newCrowd(list []config.Who) crowd {
+	c := crowd{names: make(map[string]bool), networks: make(map[netip.Prefix]bool)}
+	for _, w := range list {
+		if w.Name != "" {
+			c.names[w.Name] = true
+			continue
+		}
+		c.networks[w.Network] = true
+		lengths := &c.lengths6
+		if w.Network.Addr().Is4() {
+			lengths = &c.lengths4
+		}
+		if !slices.Contains(*lengths, w.Network.Bits()) {
+			*lengths = append(*lengths, w.Network.Bits())
+		}
+	}
+	return c
+}
+
+func (c *crowd) has(name []byte, addr netip.Addr) bool {
+	if len(c.names) > 0 && c.names[string(name)] {
+		return true
+	}
+	addr = addr.Unmap().WithZone("")
+	lengths := c.lengths6
+	if addr.Is4() {
+		lengths = c.lengths4
+	}
+	for _, bits := range lengths {
+		if p, err := addr.Prefix(bits); err == nil && c.networks[p] {
+			return true
+		}
+	}
+	return false
+}
