@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 
 	"github.com/sluicegate/sluice/internal/limit"
 )
@@ -46,11 +47,22 @@ func decodeQuery(body io.Reader) (*limit.Query, error) {
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return nil, fmt.Errorf("%s: expected a %s, got a %s", wrongType.Field, wrongType.Type, wrongType.Value)
+		return nil, fmt.Errorf("%s: expected %s, got a %s", wrongType.Field, inJSON(wrongType.Type.Kind()), wrongType.Value)
 	case err != nil:
 		return nil, fmt.Errorf("the body is not the JSON object that is expected: %w", err)
 	case dec.More():
 		return nil, errors.New("the body has more than one JSON value")
 	}
 	return q, nil
+}
+
+// inJSON is what JSON calls the kinds of a question's members.
+func inJSON(k reflect.Kind) string {
+	switch k {
+	case reflect.Int64:
+		return "a whole number"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "a " + k.String()
 }
