@@ -40,3 +40,7 @@ bench-proxy: ## compare with nginx as a reverse proxy (needs nginx and wrk)
 .PHONY: bench-counter
 bench-counter: ## compare the counter with nginx's return 200 of the same size (needs nginx and wrk)
 	$(GO) run ./bench/counter
+
+.PHONY: bench-limit
+bench-limit: ## measure what the limit stage costs a route (needs nginx and wrk)
+	$(GO) run ./bench/limit

@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"internal/traffic": {},
 	"test/redistest":   {},
 	"bench/harness":    {},
+	"bench/limit":      {"bench/harness"},
 	"bench/proxy":      {"bench/harness"},
 	"bench/counter":    {"bench/harness"},
 
