@@ -111,7 +111,7 @@ func appendHex(dst []byte, n uint64) []byte {
 func (r *request) refuse(t *problem.Type, detail string) { r.refuseFor(t, detail, 0) }
 
 func (r *request) refuseFor(t *problem.Type, detail string, retryAfter time.Duration) {
-	problem.Write(r.Exchange, problem.Problem{Type: t, Detail: detail, RequestID: string(r.hop.RequestID), RetryAfter: retryAfter})
+	problem.Write(r.Exchange, problem.Problem{Type: t, Detail: detail, RequestID: string(r.hop.RequestID), RetryAfter: retryAfter, Fields: &r.grant})
 }
 
 // forward sends the request to its upstream and passes the response on.
@@ -142,8 +142,8 @@ func (g *Gateway) fail(r *request, err error) {
 		panic(err) // Do promises the type
 	}
 	r.target = failure.Target
-	if failure.Kind == upstream.NoTarget || failure.Kind == upstream.Connect {
-		r.grant.Refund() // nobody has served anything
+	if !r.hop.Sent {
+		r.grant.Refund() // nobody can have served anything
 	}
 	switch failure.Kind {
 	case upstream.NoTarget:

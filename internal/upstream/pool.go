@@ -239,6 +239,7 @@ func (p *Pool) attempt(c *conn, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 	x.WhenGone(c)
 	call := &c.call
 	call.x = x
+	hop.Sent = true
 	c.send(x, hop, call)
 	err := c.awaitHead(x, call.sender)
 	if err == nil {

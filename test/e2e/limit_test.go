@@ -22,7 +22,7 @@ func TestLimit(t *testing.T) {
 		{"Answer", limitAnswer}, {"RetryAfterIsKept", limitRetryAfterIsKept}, {"AllOrNothing", limitAllOrNothing},
 		{"Shadow", limitShadow}, {"Overrides", limitOverrides}, {"Access", limitAccess}, {"Cost", limitCost},
 		{"ReloadKeepsDebt", limitReloadKeepsDebt}, {"MaxKeysNeedsARestart", limitMaxKeysNeedsARestart},
-		{"RefundWithoutTarget", limitRefundWithoutTarget}, {"HeaderFamilies", limitHeaderFamilies},
+		{"RefundWithoutTarget", limitRefundWithoutTarget}, {"NoRefundOnceSent", limitNoRefundOnceSent}, {"HeaderFamilies", limitHeaderFamilies},
 		{"Check", limitCheck}, {"Metrics", limitMetrics}, {"Flood", limitFlood},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, program) })
@@ -243,10 +243,34 @@ routes: [{path: /small, upstream: app, limits: [a], max_body: 1B}, {path: /*, up
 	}
 	g.origin.Close()
 	for range 5 {
-		g.expect(502, "/", "X-User: alice")
+		r := g.expect(502, "/", "X-User: alice")
+		if p := limitMember(t, r.header, "RateLimit", "a"); p["r"] != 2 {
+			t.Errorf("the gateway's own answer says %v", p)
+		}
 	}
 	if s := g.post("/api/v1/limits/check", `{"key": "alice", "rule": "a", "peek": true}`); !strings.Contains(s.body, `"remaining": 2,`) {
 		t.Errorf("%s", s.body)
+	}
+}
+
+// A request that a target has taken is paid for, also if it broke and another target refused the second try.
+func limitNoRefundOnceSent(t *testing.T, program string) {
+	refusing := limitFreeAddr(t)
+	g := limitStart(t, program, `identify: {sources: [{header: X-User}]}
+upstreams: {app: {targets: ["ORIGIN", "http://`+refusing+`"], balance: round_robin, eject: {failures: 0}, retries: {max: 1, budget: 100%}}}
+limits: {a: {rate: 1/h, burst: 9}}
+routes: [{path: /*, upstream: app, limits: [a]}]
+`)
+	g.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	for left := int64(9); left >= 0; left-- {
+		r := g.expect(502, "/", "X-User: alice")
+		if p := limitMember(t, r.header, "RateLimit", "a"); p["r"] != left {
+			t.Fatalf("%v, want %d left", p, left)
+		}
+	}
+	g.expect(429, "/", "X-User: alice")
+	if g.served.Load() != 10 {
+		t.Errorf("%d requests reached the target", g.served.Load())
 	}
 }
 
