@@ -142,7 +142,7 @@ func (g *Gateway) fail(r *request, err error) {
 		panic(err) // Do promises the type
 	}
 	r.target = failure.Target
-	if !r.hop.Sent {
+	if !failure.Sent {
 		r.grant.Refund() // nobody can have served anything
 	}
 	switch failure.Kind {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"os"
 	"sync"
@@ -21,6 +22,8 @@ type conn struct {
 	stream http1.Stream
 	out    []byte
 	probe  *http1.Probe // tells whether an idle connection is good for another call
+	turn   *turn        // sends a request and looks first; nil where that cannot be done
+	due    []byte       // what the next Read sends by it first
 
 	call      Call
 	aborted   atomic.Bool
@@ -46,7 +49,7 @@ func (p *Pool) dial(t *target) (*conn, error) {
 			return nil, err
 		}
 	}
-	c := &conn{pool: p, target: t, nc: nc, probe: http1.NewProbe(nc)}
+	c := &conn{pool: p, target: t, nc: nc, probe: http1.NewProbe(nc), turn: newTurn(nc)}
 	c.call.conn = c
 	c.stream.Reset(c)
 	return c, nil
@@ -65,12 +68,20 @@ func handshake(ctx context.Context, nc net.Conn, host string) (net.Conn, error) 
 	return tc, nil
 }
 
-// Read reads from the target; within a body, each read gets its own time.
-func (c *conn) Read(p []byte) (int, error) {
+// Read reads from the target, having sent what is due; within a body, each read gets its own time.
+func (c *conn) Read(p []byte) (n int, err error) {
 	if c.inBody {
 		c.renew(time.Now())
 	}
-	n, err := c.nc.Read(p)
+	if c.due != nil {
+		n, err = c.turn.take(c.due, p)
+		c.due = nil
+	} else {
+		n, err = c.nc.Read(p)
+	}
+	if err == errStale {
+		return 0, err
+	}
 	if err != nil && c.aborted.Load() {
 		err = os.ErrDeadlineExceeded
 	}
@@ -142,7 +153,11 @@ func (c *conn) begin(now time.Time, t config.UpstreamTimeouts) {
 	}
 }
 
-// fresh reports whether an idle connection can be used for another request. The look at the socket costs a system call
-// and is worth it: bytes that the target has sent unasked would be taken for the answer to the next request, and one
-// client would get what was meant for another.
-func (c *conn) fresh() bool { return c.stream.Idle() && c.probe.Quiet() }
+// fresh reports whether an idle connection can be used for another request, as far as must be known before it is sent.
+// With a turn, a request that is sent in one piece finds out on its way.
+func (c *conn) fresh(whole bool) bool {
+	return c.stream.Idle() && (whole && c.turn != nil || c.probe.Quiet())
+}
+
+// errStale is what a request meets on a connection that was closed or spoken on while it was idle. Nothing was sent.
+var errStale = errors.New("the kept connection was not quiet")

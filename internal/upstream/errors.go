@@ -30,6 +30,7 @@ type Error struct {
 	Kind   Kind
 	Target string // host:port, "" when none was chosen
 	Err    error  // the cause, nil when Kind says it all
+	Sent   bool   // a target may have received something of the request
 }
 
 func (e *Error) Error() string {

@@ -12,7 +12,6 @@ type Hop struct {
 	Trusted   bool       // Peer is a proxy whose X-Forwarded fields are believed
 	RequestID []byte     // what X-Request-Id says
 	MaxBody   int64      // bytes of body that are passed on at most; 0: no bound
-	Sent      bool       // set by Do: a target may have received something of the request
 }
 
 // appendHead appends the request's head as the upstream gets it: every field as it came and in its order, but for

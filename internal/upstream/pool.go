@@ -78,12 +78,15 @@ func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
 	if t == nil {
 		return nil, &Error{Kind: NoTarget}
 	}
+	sent := false
 	for attempt := 0; ; attempt++ {
 		call, err := p.call(t, x, hop)
 		if err == nil {
 			t.failures.Store(0)
 			return call, nil
 		}
+		sent = sent || err.Sent || err.Kind != Connect
+		err.Sent = sent
 		p.note(t, err)
 		tried.add(t)
 		if attempt >= p.cfg.Retries.Max || !p.repeatable(x, err) {
@@ -185,41 +188,41 @@ func (p *Pool) note(t *target, err *Error) {
 func (p *Pool) call(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 	t.calls.Add(1)
 	t.inFlight.Add(1)
-	c, err := p.connect(t)
-	if err == nil {
-		var call *Call
-		if call, err = p.attempt(c, x, hop); err == nil {
-			return call, nil
-		}
-		if c.used && err.Kind == Lost && p.repeatable(x, err) {
-			if c, err = p.connectNew(t); err == nil {
-				if call, err = p.attempt(c, x, hop); err == nil {
-					return call, nil
-				}
-			}
+	call, err := p.callKept(t, x, hop)
+	if call == nil && (err == nil || err.Kind == Lost && p.repeatable(x, err)) {
+		lost := err != nil
+		call, err = p.callNew(t, x, hop)
+		if err != nil {
+			err.Sent = lost
 		}
 	}
-	t.inFlight.Add(-1)
-	return nil, err
+	if err != nil {
+		t.inFlight.Add(-1)
+	}
+	return call, err
 }
 
-// connect takes a kept connection, or opens one.
-func (p *Pool) connect(t *target) (*conn, *Error) {
+// callKept sends the request on a kept connection. Both results are nil if there is none that is good.
+func (p *Pool) callKept(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
+	_, whole := x.Body.Whole()
 	for c := t.popIdle(); c != nil; c = t.popIdle() {
-		if c.fresh() {
-			return c, nil
+		if !c.fresh(whole) {
+			c.nc.Close()
+			continue
 		}
-		c.nc.Close()
+		if call, err := p.attempt(c, x, hop); err == nil || err.Err != errStale {
+			return call, err
+		}
 	}
-	return p.connectNew(t)
+	return nil, nil
 }
 
-func (p *Pool) connectNew(t *target) (*conn, *Error) {
+func (p *Pool) callNew(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 	c, err := p.dial(t)
 	if err != nil {
 		return nil, &Error{Kind: Connect, Target: t.addr, Err: err}
 	}
-	return c, nil
+	return p.attempt(c, x, hop)
 }
 
 // keep puts a connection back.
@@ -239,7 +242,6 @@ func (p *Pool) attempt(c *conn, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 	x.WhenGone(c)
 	call := &c.call
 	call.x = x
-	hop.Sent = true
 	c.send(x, hop, call)
 	err := c.awaitHead(x, call.sender)
 	if err == nil {
@@ -266,8 +268,11 @@ func (c *conn) send(x *http1.Exchange, hop *Hop, call *Call) {
 		c.out = append(c.out, body...)
 	}
 	c.setDeadline(time.Now().Add(c.pool.cfg.Timeouts.Header))
-	// A failed write is not the end: the target may have answered before it closed, and its answer tells more.
-	c.nc.Write(c.out)
+	if whole && c.turn != nil {
+		c.due = c.out
+		return
+	}
+	c.nc.Write(c.out) // a failure is not the end: see turn
 	if !whole {
 		c.setReadDeadline(time.Time{}) // until the body is sent
 		call.sender = startSender(c, x, hop.MaxBody)
