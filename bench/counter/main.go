@@ -23,14 +23,17 @@ func main() {
 	defer b.Close()
 
 	nginx, sluice := harness.FreeAddr(), harness.FreeAddr()
-	b.Nginx("static", nginx, fmt.Sprintf(`server { listen %s; location / {
+	peer := b.Nginx("static", nginx, fmt.Sprintf(`server { listen %s; location / {
     default_type "application/json; charset=utf-8"; return 200 '%s'; } }`, nginx, body))
-	b.Start(sluice, b.Build("./cmd/sluice"), "counter", "--listen-address", sluice,
+	counter := b.Start(sluice, b.Build("./cmd/sluice"), "counter", "--listen-address", sluice,
 		"--persistence-file", filepath.Join(b.Dir, "persistence.bin"))
 
 	fmt.Println(harness.Versions("nginx"))
 	fmt.Printf("counter, %d-byte body, wrk with %d connections\n", len(body), *conns)
-	subjects := []*harness.Subject{{Name: "nginx return 200", URL: "http://" + nginx + "/"}, {Name: "sluice counter", URL: "http://" + sluice + "/"}}
+	subjects := []*harness.Subject{
+		{Name: "nginx return 200", URL: "http://" + nginx + "/", Server: peer},
+		{Name: "sluice counter", URL: "http://" + sluice + "/", Server: counter},
+	}
 	harness.Compare(subjects, harness.Load{Connections: *conns, Duration: *seconds}, *rounds)
 	harness.Report(subjects)
 }

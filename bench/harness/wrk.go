@@ -20,7 +20,8 @@ type Load struct {
 type Result struct {
 	PerSecond float64
 	P50, P99  time.Duration
-	Errors    int // socket errors, timeouts, and statuses above 399
+	CPU       time.Duration // of the server, per request
+	Errors    int           // socket errors, timeouts, and statuses above 399
 }
 
 var (
@@ -66,9 +67,19 @@ func Wrk(url string, l Load) Result {
 
 // Subject is one of the servers of a comparison.
 type Subject struct {
-	Name string
-	URL  string
-	Runs []Result
+	Name   string
+	URL    string
+	Server *exec.Cmd
+	Runs   []Result
+}
+
+// Measure drives the subject once and keeps the result.
+func (s *Subject) Measure(l Load) Result {
+	before := CPU(s.Server)
+	r := Wrk(s.URL, l)
+	r.CPU = time.Duration(float64(CPU(s.Server)-before) / (r.PerSecond * l.Duration.Seconds()))
+	s.Runs = append(s.Runs, r)
+	return r
 }
 
 // Compare drives the subjects in turn, rounds times after a short warm-up, and prints every run as it ends.
@@ -80,9 +91,9 @@ func Compare(subjects []*Subject, l Load, rounds int) {
 	}
 	for round := range rounds {
 		for _, s := range subjects {
-			r := Wrk(s.URL, l)
-			s.Runs = append(s.Runs, r)
-			fmt.Printf("  round %d  %-18s %9.0f req/s  p50 %-9v p99 %-9v errors %d\n", round+1, s.Name, r.PerSecond, r.P50, r.P99, r.Errors)
+			r := s.Measure(l)
+			fmt.Printf("  round %d  %-18s %9.0f req/s  p50 %-9v p99 %-9v cpu %5.2f µs/req  errors %d\n",
+				round+1, s.Name, r.PerSecond, r.P50, r.P99, micros(r.CPU), r.Errors)
 		}
 	}
 }
@@ -96,6 +107,13 @@ func (s *Subject) Rate() float64 {
 func (s *Subject) P99() time.Duration {
 	return time.Duration(median(s.Runs, func(r Result) float64 { return float64(r.P99) }))
 }
+
+// CPU is the median of the server's processor time per request.
+func (s *Subject) CPU() time.Duration {
+	return time.Duration(median(s.Runs, func(r Result) float64 { return float64(r.CPU) }))
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // Errors is the number of failed requests of all runs.
 func (s *Subject) Errors() (n int) {
@@ -121,9 +139,9 @@ func median(runs []Result, of func(Result) float64) float64 {
 // Report prints the medians and each subject's ratio to the first.
 func Report(subjects []*Subject) {
 	base := subjects[0]
-	fmt.Printf("\n%-20s %12s %8s %10s %8s %7s\n", "median", "req/s", "ratio", "p99", "ratio", "errors")
+	fmt.Printf("\n%-20s %10s %7s %10s %7s %12s %7s %7s\n", "median", "req/s", "ratio", "p99", "ratio", "cpu µs/req", "ratio", "errors")
 	for _, s := range subjects {
-		fmt.Printf("%-20s %12.0f %8.2f %10v %8.2f %7d\n", s.Name, s.Rate(), s.Rate()/base.Rate(),
-			s.P99().Round(time.Microsecond), float64(s.P99())/float64(base.P99()), s.Errors())
+		fmt.Printf("%-20s %10.0f %7.2f %10v %7.2f %12.2f %7.2f %7d\n", s.Name, s.Rate(), s.Rate()/base.Rate(),
+			s.P99().Round(time.Microsecond), float64(s.P99())/float64(base.P99()), micros(s.CPU()), float64(s.CPU())/float64(base.CPU()), s.Errors())
 	}
 }

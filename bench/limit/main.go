@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"os/exec"
 	"slices"
 	"time"
 
@@ -49,45 +48,29 @@ routes:
 	fmt.Printf("a route with two limits and one without, %d-byte body, wrk with %d connections; profile: http://%s/debug/pprof/profile\n",
 		*size, *conns, admin)
 	load := harness.Load{Connections: *conns, Duration: *seconds, Args: []string{"-H", "X-User: bench"}}
-	pair := []*route{{gateway: gateway}, {gateway: gateway}}
-	pair[0].Name, pair[0].URL = "without", "http://"+listen+"/without"
-	pair[1].Name, pair[1].URL = "limited", "http://"+listen+"/limited"
+	pair := []*harness.Subject{
+		{Name: "without", URL: "http://" + listen + "/without", Server: gateway},
+		{Name: "limited", URL: "http://" + listen + "/limited", Server: gateway},
+	}
 	for round := range *rounds + 1 {
 		first := round % 2
-		pair[first].measure(load)
-		pair[1-first].measure(load)
+		pair[first].Measure(load)
+		pair[1-first].Measure(load)
 		if round == 0 { // to warm up
-			pair[0].forget()
-			pair[1].forget()
+			pair[0].Runs, pair[1].Runs = nil, nil
 		}
 	}
 	report(pair[0], pair[1])
 }
 
-// route is one of the two, with what it took.
-type route struct {
-	harness.Subject
-	gateway *exec.Cmd
-	cpu     []float64 // seconds of the gateway per request, for every run
-}
-
-func (r *route) measure(l harness.Load) {
-	before := harness.CPU(r.gateway)
-	run := harness.Wrk(r.URL, l)
-	r.Runs = append(r.Runs, run)
-	r.cpu = append(r.cpu, (harness.CPU(r.gateway)-before).Seconds()/(run.PerSecond*l.Duration.Seconds()))
-}
-
-func (r *route) forget() { r.Runs, r.cpu = nil, nil }
-
-func report(without, limited *route) {
-	harness.Report([]*harness.Subject{&without.Subject, &limited.Subject})
+func report(without, limited *harness.Subject) {
+	harness.Report([]*harness.Subject{without, limited})
 	var throughput, cpu []float64
 	for i := range without.Runs {
 		throughput = append(throughput, 1-limited.Runs[i].PerSecond/without.Runs[i].PerSecond)
-		cpu = append(cpu, limited.cpu[i]-without.cpu[i])
+		cpu = append(cpu, (limited.Runs[i].CPU - without.Runs[i].CPU).Seconds())
 	}
-	base, more := median(without.cpu), median(cpu)
+	base, more := without.CPU().Seconds(), median(cpu)
 	fmt.Printf("\nmedian of %d pairs: the limit stage costs %.1f %% of the throughput,\n", len(cpu), 100*median(throughput))
 	fmt.Printf("and %.2f µs of the gateway's CPU time per request, beside %.2f µs without: %.1f %%\n", more*1e6, base*1e6, 100*more/base)
 }

@@ -32,7 +32,7 @@ func main() {
 	origin, nginx, admin, listen := harness.FreeAddr(), harness.FreeAddr(), harness.FreeAddr(), harness.FreeAddr()
 	b.Write("www/index.html", bytes.Repeat([]byte("x"), *size))
 	b.Nginx("origin", origin, fmt.Sprintf(`server { listen %s; root %s/www; open_file_cache max=10; }`, origin, b.Dir))
-	b.Nginx("proxy", nginx, fmt.Sprintf(`
+	peer := b.Nginx("proxy", nginx, fmt.Sprintf(`
   upstream origin { server %s; keepalive 128; keepalive_requests 1000000000; }
   server { listen %s; location / {
     proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -47,17 +47,20 @@ upstreams:
 routes:
   - {path: /*, upstream: origin}
 `, listen, admin, origin))
-	b.Start(listen, b.Build("./cmd/sluice"), "serve", "-c", config)
+	gateway := b.Start(listen, b.Build("./cmd/sluice"), "serve", "-c", config)
 
 	fmt.Println(harness.Versions("nginx"))
 	fmt.Printf("reverse proxy, %d-byte body, wrk with %d connections; profile: http://%s/debug/pprof/profile\n", *size, *conns, admin)
-	subjects := []*harness.Subject{{Name: "nginx", URL: "http://" + nginx + "/"}, {Name: "sluice", URL: "http://" + listen + "/"}}
+	subjects := []*harness.Subject{
+		{Name: "nginx", URL: "http://" + nginx + "/", Server: peer},
+		{Name: "sluice", URL: "http://" + listen + "/", Server: gateway},
+	}
 	if *peers {
 		self, err := os.Executable()
 		harness.Fatal(err)
 		addr := harness.FreeAddr()
-		b.Start(addr, self, "-serve-fasthttp", addr+","+origin)
-		subjects = append(subjects, &harness.Subject{Name: "fasthttp", URL: "http://" + addr + "/"})
+		bare := b.Start(addr, self, "-serve-fasthttp", addr+","+origin)
+		subjects = append(subjects, &harness.Subject{Name: "fasthttp", URL: "http://" + addr + "/", Server: bare})
 	}
 	harness.Compare(subjects, harness.Load{Connections: *conns, Duration: *seconds, Args: []string{"-H", "X-User: bench"}}, *rounds)
 	harness.Report(subjects)
