@@ -84,6 +84,7 @@ func checkCounter(listen string, opts counter.Options) error {
 
 // runCounter serves on listen until the context of cmd ends or a signal arrives.
 func runCounter(cmd *cobra.Command, listen string, opts counter.Options) error {
+	moreProcs()
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if path, err := filepath.Abs(opts.File); err == nil {

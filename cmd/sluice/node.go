@@ -81,6 +81,7 @@ func (n *node) adminURL() string { return "http://" + n.adminListener.Addr().Str
 // run serves until ctx ends, a signal asks to stop, or a listener fails. SIGHUP reloads the configuration. A second
 // signal to stop ends the process at once.
 func (n *node) run(ctx context.Context) error {
+	moreProcs()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	hup := make(chan os.Signal, 1)
