@@ -206,6 +206,9 @@ func TestLimitDescribesItself(t *testing.T) {
 	if l.Burst() != 2 || l.Window() != 428_571_429 {
 		t.Errorf("Burst = %d, Window = %d", l.Burst(), l.Window())
 	}
+	if count, period := l.Rate(); count != 7 || period != time.Second {
+		t.Errorf("Rate = %d per %v", count, period)
+	}
 	if l != gcra.MustLimit(7, time.Second, 2) {
 		t.Error("limits that decide alike differ")
 	}

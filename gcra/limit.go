@@ -63,6 +63,11 @@ func MustLimit(count int64, period time.Duration, burst int64) Limit {
 // Burst returns how many requests may come at once beyond the first; -1 for the zero Limit.
 func (l Limit) Burst() int64 { return l.size - 1 }
 
+// Rate returns the sustained rate in lowest terms: count tokens per period. Both are 0 for the zero Limit.
+func (l Limit) Rate() (count int64, period time.Duration) {
+	return int64(l.den), time.Duration(l.num)
+}
+
 // Window returns the time in which an empty allowance fills up, (burst+1)·period/count, rounded up to a nanosecond.
 func (l Limit) Window() time.Duration { return time.Duration(l.span) }
 
