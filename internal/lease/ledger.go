@@ -100,7 +100,7 @@ type Exchange struct {
 	Carry  int64 // those of them that the node still holds and wants renewed
 	Back   int64 // tokens that nobody spent and the node gives back
 	Need   int64 // tokens to spend at once: all or none
-	Want   int64 // tokens to lease beyond that: as many as may be
+	Want   int64 // tokens to lease beyond that: as many as may be; 0 unless Size·P < 2⁵³
 }
 
 // A Grant is the ledger's answer.
@@ -146,13 +146,17 @@ func (e *Entry) giveBack(i Interval, now, n int64) {
 	e.floor(i, now, e.Cur+e.Prev)
 }
 
-// grant hands out what is needed and, beyond that, at most half of what is left, so that a node that comes next finds something too.
+// grant hands out what is needed and, beyond that, at most half of what is left, so that a node that comes next finds something too. When what is
+// left is little beside what is wanted it is handed out whole: several nodes that take half each would need many messages for it.
 func (e *Entry) grant(i Interval, now int64, x Exchange) int64 {
-	fits := i.Fits(e.debt(now))
-	if x.Need > fits {
+	left := i.Fits(e.debt(now)) - x.Need
+	if left < 0 {
 		return 0
 	}
-	extra := min(x.Want, (fits-x.Need+1)/2)
+	extra := left
+	if left > x.Want/2 {
+		extra = min(x.Want, (left+1)/2)
+	}
 	e.charge(i, i.Times(x.Need+extra))
 	e.Cur += extra
 	return x.Need + extra
