@@ -181,12 +181,13 @@ func (a *Account) Receive(now time.Duration, g Grant) {
 }
 
 // Settle gives up what was granted to be spent at once and was not, because nobody waited any more, or others came first: it isn't leased, so the
-// ledger counts on its having been spent. The next message returns it.
-func (a *Account) Settle() {
-	a.tokens -= a.due
-	a.back += a.due
-	a.Counters.Returned += a.due
-	a.due = 0
+// ledger counts on its having been spent. It returns how many tokens that is; the next message returns them.
+func (a *Account) Settle() (unused int64) {
+	unused, a.due = a.due, 0
+	a.tokens -= unused
+	a.back += unused
+	a.Counters.Returned += unused
+	return unused
 }
 
 // pace decides how long to stay silent after an answer: when the ledger has nothing left, several tokens should come back before it is asked
