@@ -20,7 +20,7 @@ const (
 // An Account is one node's share of one key. Times are the node's own, monotonic, since any start. It is not safe for concurrent use.
 //
 // Its owner calls [Account.Take] for each request. A verdict that says Call obliges the owner to send what [Account.Send] returns and to hand the
-// outcome to [Account.Receive] and [Account.Settle], or to [Account.Lose], exactly once.
+// outcome to [Account.Receive] and [Account.Settle], to [Account.Lose] or to [Account.Abort], exactly once.
 type Account struct {
 	Interval Interval
 	Counters Counters
@@ -45,12 +45,13 @@ type Account struct {
 	touched  time.Duration // when a request last came
 }
 
-// Counters says what became of an account's tokens. All but Leased add up to Leased, less those that it still holds.
+// Counters says what became of an account's tokens: Spent, Returned and Expired add up to Leased, less what it still holds.
 type Counters struct {
 	Leased   int64 // taken from the ledger
 	Spent    int64
 	Returned int64
 	Expired  int64 // not spent before the lease ended
+	Unknown  int64 // asked for in calls without an answer: at most so many were charged for nothing; not in Leased
 }
 
 // A Verdict is what an account says to a request. Exactly one of Taken, Wait and Refused is true.
@@ -76,7 +77,7 @@ func (a *Account) Check(now time.Duration, n int64) Verdict {
 	a.expire(now)
 	a.touched = now
 	switch {
-	case n < 0 || n > a.Interval.Size:
+	case n < 0 || n > a.Interval.Size || a.Interval.Q == 0:
 		return Verdict{Refused: true, Retry: gcra.Never}
 	case n <= a.tokens:
 		return Verdict{Taken: true}
@@ -215,27 +216,44 @@ func (a *Account) pace(now time.Duration, g Grant) {
 func (a *Account) Lose(now time.Duration) {
 	a.calling = false
 	a.registered = 0 // whether it was settled isn't known, and it must not be twice
+	a.Counters.Unknown += a.sent.Need + a.sent.Want
 	a.expire(now)
+}
+
+// Abort ends a call that was not sent.
+func (a *Account) Abort() {
+	a.calling = false
+	a.back = a.sent.Back
 }
 
 // Due returns what an account has to give back or to settle at the time now, if it is idle or its lease is about to end, and when to look
 // again, 0 for not before it leases again. The message need not arrive.
 func (a *Account) Due(now time.Duration) (x Exchange, send bool, again time.Duration) {
 	a.expire(now)
-	switch {
-	case a.tokens == 0 && a.registered == 0 && a.back == 0 && !a.calling:
-		return Exchange{}, false, 0
-	case a.calling:
-		return Exchange{}, false, now + idle
-	case now < a.touched+idle && now < a.until-idle/2:
-		return Exchange{}, false, min(a.touched+idle, a.until-idle/2)
+	again = a.Next(now)
+	if again == 0 || again > now {
+		return Exchange{}, false, again
 	}
 	return a.Close(), true, 0
+}
+
+// Next returns when Due has something to do, 0 for not before the account leases again.
+func (a *Account) Next(now time.Duration) time.Duration {
+	switch {
+	case a.calling:
+		return now + idle
+	case a.tokens == 0 && a.registered == 0 && a.back == 0:
+		return 0
+	}
+	return max(now, min(a.touched+idle, a.until-idle/2))
 }
 
 // Close ends the lease and returns the message that gives back what is left.
 func (a *Account) Close() Exchange {
 	x := Exchange{Slot: a.slot, Settle: a.registered, Back: a.tokens + a.back}
+	if a.calling {
+		x.Settle = 0 // the call does that, and it must not be done twice
+	}
 	a.Counters.Returned += a.tokens
 	a.tokens, a.registered, a.back = 0, 0, 0
 	return x

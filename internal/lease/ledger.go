@@ -40,9 +40,9 @@ func (e *Entry) Advance(i Interval, now int64) {
 	e.floor(i, now, e.Cur+e.Prev)
 }
 
-// floor applies TAT >= at + out·T.
+// floor applies TAT >= at + out·T. Under a new limit more may be out than a whole allowance.
 func (e *Entry) floor(i Interval, at, out int64) {
-	least := i.Times(out)
+	least := i.Times(min(out, i.Size))
 	least.Whole += at
 	if i.less(Span{e.TAT, e.Rest}, least) {
 		e.TAT, e.Rest = least.Whole, least.Rest
@@ -65,14 +65,14 @@ type Cost struct {
 	Debt     Span // set by Decide: after it if all were allowed, else as it was
 }
 
-// Decide spends all the costs at the time now, or none of them.
+// Decide spends all the costs at the time now, or none of them; then the entries stay as they were.
 func Decide(now int64, costs []Cost) (allowed bool) {
 	before := make([]Entry, len(costs))
 	allowed = true
 	for k := range costs {
 		c := &costs[k]
-		c.Entry.Advance(c.Interval, now)
 		before[k] = *c.Entry
+		c.Entry.Advance(c.Interval, now)
 		c.Debt = c.Entry.debt(now)
 		c.Refused = c.Interval.less(c.Interval.Room(c.N), c.Debt)
 		if c.Refused {

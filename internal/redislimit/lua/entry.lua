@@ -1,6 +1,6 @@
 -- What the ledger holds about one key, and the steps of lease.Entry on it; every other script but beat.lua begins with this one.
 --
--- All numbers are whole and below 2^53, so Lua's doubles hold them exactly. A limit's T is p/q microseconds.
+-- All numbers are whole and below 2^53, so Lua's doubles hold them exactly. A limit's T is p/q microseconds, its size burst+1.
 -- A value is "tat rest den slot cur prev", or "tat" alone where there is no fraction and no token is out.
 local SLOT = 1000000
 local clock = redis.call('TIME')
@@ -17,10 +17,10 @@ local function times(i, n)
   return (x - rest) / i.q, rest
 end
 
--- floor applies TAT >= at + out*T.
+-- floor applies TAT >= at + out*T. Under a new limit more may be out than a whole allowance.
 local function floor(e, i, at, out)
   local whole, rest = 0, 0
-  if out > 0 then whole, rest = times(i, out) end
+  if out > 0 then whole, rest = times(i, math.min(out, i.size)) end
   if less(e.tat, e.rest, at + whole, rest) then
     e.tat, e.rest = at + whole, rest
   end

@@ -1,8 +1,8 @@
 -- Settles, renews, returns and takes tokens of one key: lease.Entry.Exchange.
 --   ARGV: p, q, size, and size*T as whole microseconds and a rest over q; slot, settle, carry; back*T in the same way; need, want, and need*T
 --   reply: granted, carried, the debt, slot, the lease's lifetime in microseconds, now
-local i = {p = tonumber(ARGV[1]), q = tonumber(ARGV[2])}
-local size, sizeWhole, sizeRest = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local i = {p = tonumber(ARGV[1]), q = tonumber(ARGV[2]), size = tonumber(ARGV[3])}
+local sizeWhole, sizeRest = tonumber(ARGV[4]), tonumber(ARGV[5])
 local slot, settle, carry = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local backWhole, backRest = tonumber(ARGV[9]), tonumber(ARGV[10])
 local need, want, needWhole, needRest = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
