@@ -93,7 +93,13 @@ func (l *Lease) Decide(ctx context.Context, requests []Request) (allowed bool, e
 			l.totals.refused.Add(1)
 			return false, nil
 		}
-		if err := l.wait(ctx, patience, claims); err != nil {
+		if l.link.breaker.open() { // a call that is under way will not end in time either
+			l.link.stats.errors[kindOpen].Add(1)
+			err = errOpen
+		} else {
+			err = l.wait(ctx, patience, claims)
+		}
+		if err != nil {
 			l.putBack(claims)
 			l.totals.failed.Add(1)
 			return false, err

@@ -43,7 +43,7 @@ type Config struct {
 const (
 	maxBatch   = 256                    // calls in one pipeline
 	maxWaiting = 16_384                 // calls that wait for a pipeline
-	ioTimeout  = 100 * time.Millisecond // of a pipeline: longer than a decision waits, so that a slow answer isn't for nothing
+	ioTimeout  = 100 * time.Millisecond // of a pipeline, or Timeout: longer than a decision waits, so that a slow answer isn't for nothing
 	probeEvery = 50 * time.Millisecond  // how often an open breaker asks whether Redis is back
 )
 
@@ -53,7 +53,8 @@ type Link struct {
 	scripts scripts
 	prefix  string
 	node    string
-	timeout time.Duration
+	timeout time.Duration // of a decision
+	patient time.Duration // of a pipeline
 	clock   func() time.Duration
 	breaker breaker
 	stats   linkStats
@@ -70,9 +71,13 @@ type Link struct {
 // Open returns a link and starts its goroutines; it doesn't wait for Redis to be there. Close stops them.
 func Open(c Config) *Link {
 	ctx, stop := context.WithCancel(context.Background())
+	if c.Timeout == 0 {
+		c.Timeout = 4 * time.Millisecond
+	}
+	patient := max(ioTimeout, c.Timeout)
 	l := &Link{
-		client: redis.NewUniversalClient(universal(c.Options)), scripts: newScripts(),
-		prefix: c.Prefix, node: c.Node, timeout: c.Timeout, clock: c.Clock,
+		client: redis.NewUniversalClient(universal(c.Options, patient)), scripts: newScripts(),
+		prefix: c.Prefix, node: c.Node, timeout: c.Timeout, patient: patient, clock: c.Clock,
 		calls: make(chan *call, maxWaiting), ctx: ctx, stop: stop,
 	}
 	l.breaker.wake = make(chan struct{}, 1)
@@ -82,9 +87,6 @@ func Open(c Config) *Link {
 	}
 	if l.node == "" {
 		l.node = randomName()
-	}
-	if l.timeout == 0 {
-		l.timeout = 4 * time.Millisecond
 	}
 	if l.clock == nil {
 		start := time.Now()
@@ -102,10 +104,10 @@ func Open(c Config) *Link {
 }
 
 // universal returns options with what the link relies on: no retries, because an exchange must not be carried out twice, and deadlines kept.
-func universal(o redis.UniversalOptions) *redis.UniversalOptions {
+func universal(o redis.UniversalOptions, patient time.Duration) *redis.UniversalOptions {
 	o.MaxRetries = -1
 	o.DialerRetries = 1
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = ioTimeout, ioTimeout, ioTimeout
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = patient, patient, patient
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -220,7 +222,7 @@ func fail(batch []*call, err error) {
 
 // exec sends one pipeline. If loaded is not nil, a script that isn't in it is sent with its source.
 func (l *Link) exec(batch []*call, loaded map[*script]bool) []*redis.Cmd {
-	ctx, cancel := context.WithTimeout(l.ctx, ioTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.patient)
 	defer cancel()
 	pipe := l.client.Pipeline()
 	results := make([]*redis.Cmd, len(batch))

@@ -36,7 +36,7 @@ func (l *Link) beat(leave bool) {
 	if leave {
 		flag = 1
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, ioTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.patient)
 	defer cancel()
 	answered := make(chan struct{})
 	err := l.submit(&call{

@@ -32,6 +32,11 @@ var allowed = map[string][]string{
 	"internal/problem": {"internal/http1"},
 	"internal/version": {},
 
+	// limits that nodes share
+	"internal/lease":      {"gcra"},
+	"internal/lease/sim":  {"gcra", "internal/lease"},
+	"internal/redislimit": {"gcra", "internal/lease"},
+
 	// what puts them together
 	"internal/gateway": {"internal/config", "internal/http1", "internal/identify", "internal/limit", "internal/meter", "internal/problem",
 		"internal/upstream", "internal/version", "window"},
@@ -45,6 +50,12 @@ var allowed = map[string][]string{
 	"bench/limit":      {"bench/harness"},
 	"bench/proxy":      {"bench/harness"},
 	"bench/counter":    {"bench/harness"},
+	"internal/origin":    {},
+	"internal/traffic":   {},
+	"internal/redistest": {},
+	"bench/harness":      {},
+	"bench/proxy":        {"bench/harness"},
+	"bench/simlease":     {"gcra", "internal/lease/sim"},
 
 	// services of their own, on the libraries
 	"internal/counter": {"internal/http1", "window"},
