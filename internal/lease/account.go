@@ -30,7 +30,6 @@ type Account struct {
 	slot       int64         // the slot of the lease
 	registered int64         // tokens that the ledger counts as out on our behalf
 	due        int64         // tokens among them that aren't leased: see Settle
-	back       int64         // tokens to return with the next message
 
 	calling  bool
 	sent     Exchange
@@ -50,7 +49,7 @@ type Counters struct {
 	Leased   int64 // taken from the ledger
 	Spent    int64
 	Returned int64
-	Expired  int64 // not spent before the lease ended
+	Expired  int64 // not spent before the lease ended, or by the request they were for
 	Unknown  int64 // asked for in calls without an answer: at most so many were charged for nothing; not in Leased
 }
 
@@ -137,8 +136,8 @@ func (a *Account) Send(now time.Duration, n int64) Exchange {
 	a.expire(now)
 	a.plan(now)
 	need := max(0, n-a.tokens)
-	a.sent = Exchange{Slot: a.slot, Settle: a.registered, Carry: min(a.tokens, a.registered), Need: need, Want: max(0, a.slice-max(0, a.tokens-n)), Back: a.back}
-	a.calling, a.sentAt, a.refilled, a.demand, a.back = true, now, now, 0, 0
+	a.sent = Exchange{Slot: a.slot, Settle: a.registered, Carry: min(a.tokens, a.registered), Need: need, Want: max(0, a.slice-max(0, a.tokens-n))}
+	a.calling, a.sentAt, a.refilled, a.demand = true, now, now, 0
 	return a.sent
 }
 
@@ -181,14 +180,12 @@ func (a *Account) Receive(now time.Duration, g Grant) {
 	a.pace(now, g)
 }
 
-// Settle gives up what was granted to be spent at once and was not, because nobody waited any more, or others came first: it isn't leased, so the
-// ledger counts on its having been spent. It returns how many tokens that is; the next message returns them.
-func (a *Account) Settle() (unused int64) {
-	unused, a.due = a.due, 0
-	a.tokens -= unused
-	a.back += unused
-	a.Counters.Returned += unused
-	return unused
+// Settle gives up what was granted to be spent at once and was not, because nobody waited any more, or others came first. It isn't leased, so
+// the ledger counts on its having been spent; and returning it later would give back what has come back with time meanwhile.
+func (a *Account) Settle() {
+	a.tokens -= a.due
+	a.Counters.Expired += a.due
+	a.due = 0
 }
 
 // pace decides how long to stay silent after an answer: when the ledger has nothing left, several tokens should come back before it is asked
@@ -221,10 +218,7 @@ func (a *Account) Lose(now time.Duration) {
 }
 
 // Abort ends a call that was not sent.
-func (a *Account) Abort() {
-	a.calling = false
-	a.back = a.sent.Back
-}
+func (a *Account) Abort() { a.calling = false }
 
 // Due returns what an account has to give back or to settle at the time now, if it is idle or its lease is about to end, and when to look
 // again, 0 for not before it leases again. The message need not arrive.
@@ -242,27 +236,29 @@ func (a *Account) Next(now time.Duration) time.Duration {
 	switch {
 	case a.calling:
 		return now + idle
-	case a.tokens == 0 && a.registered == 0 && a.back == 0:
+	case a.tokens == 0 && a.registered == 0:
 		return 0
 	}
 	return max(now, min(a.touched+idle, a.until-idle/2))
 }
 
-// Close ends the lease and returns the message that gives back what is left.
-func (a *Account) Close() Exchange {
-	x := Exchange{Slot: a.slot, Settle: a.registered, Back: a.tokens + a.back}
+// Close ends the lease and returns the message that gives back what is left. While a call is under way that is nothing: two messages about the
+// same tokens could come in any order, and time begin to pay for tokens between them.
+func (a *Account) Close() (x Exchange) {
 	if a.calling {
-		x.Settle = 0 // the call does that, and it must not be done twice
+		a.Counters.Expired += a.tokens
+	} else {
+		x = Exchange{Slot: a.slot, Settle: a.registered, Back: a.tokens}
+		a.Counters.Returned += a.tokens
 	}
-	a.Counters.Returned += a.tokens
-	a.tokens, a.registered, a.back = 0, 0, 0
+	a.tokens, a.registered = 0, 0
 	return x
 }
 
 // Idle reports whether an account can be forgotten without loss: it holds nothing, no call is under way, and what it knows of the ledger is old.
 func (a *Account) Idle(now time.Duration) bool {
 	a.expire(now)
-	return !a.calling && a.tokens == 0 && a.registered == 0 && a.back == 0 && now >= a.touched+trust
+	return !a.calling && a.tokens == 0 && a.registered == 0 && now >= a.touched+trust
 }
 
 // Calling reports whether a call is under way.

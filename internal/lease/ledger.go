@@ -98,10 +98,14 @@ type Exchange struct {
 	Slot   int64 // of the lease that is settled
 	Settle int64 // tokens of that lease that count as out: all of them cease to
 	Carry  int64 // those of them that the node still holds and wants renewed
-	Back   int64 // tokens that nobody spent and the node gives back
+	Back   int64 // tokens of that lease that nobody spent and the node gives back; see also Refund
 	Need   int64 // tokens to spend at once: all or none
 	Want   int64 // tokens to lease beyond that: as many as may be; 0 unless Size·P < 2⁵³
 }
+
+// Refund is the Slot of an exchange that gives back tokens that were spent, and not leased. For those there is no exact account of time: a window sees
+// no more than the limit of what was spent less what was refunded in it.
+const Refund = -1
 
 // A Grant is the ledger's answer.
 type Grant struct {
@@ -115,8 +119,8 @@ type Grant struct {
 // Exchange carries out x at the time now.
 func (e *Entry) Exchange(i Interval, now int64, x Exchange) Grant {
 	e.Advance(i, now)
-	carried := e.settle(x)
-	e.giveBack(i, now, x.Back)
+	carried, back := e.settle(x)
+	e.giveBack(i, now, back)
 	granted := e.grant(i, now, x)
 	return Grant{
 		Granted: granted, Carried: carried, Debt: e.debt(now), Slot: e.Slot,
@@ -124,18 +128,21 @@ func (e *Entry) Exchange(i Interval, now int64, x Exchange) Grant {
 	}
 }
 
-// settle takes a lease off the books and renews what is left of it.
-func (e *Entry) settle(x Exchange) (carried int64) {
+// settle takes a lease off the books and renews what is left of it. Of a lease that has ended nothing is renewed or returned: time has begun to pay
+// for its tokens, and to take them from the debt as well would let others spend that time again.
+func (e *Entry) settle(x Exchange) (carried, back int64) {
 	switch x.Slot {
 	case e.Slot:
-		e.Cur = max(0, e.Cur-x.Settle)
+		e.Cur = max(0, e.Cur-x.Settle) + x.Carry
 	case e.Slot - 1:
 		e.Prev = max(0, e.Prev-x.Settle)
+		e.Cur += x.Carry
+	case Refund:
+		return 0, x.Back
 	default:
-		return 0
+		return 0, 0
 	}
-	e.Cur += x.Carry
-	return x.Carry
+	return x.Carry, x.Back
 }
 
 // giveBack takes n tokens from the debt, but not below that of the tokens out. The floor also charges leases that a ledger which lost its

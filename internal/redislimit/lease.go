@@ -20,10 +20,11 @@ import (
 // It is safe for concurrent use. Close returns what it holds.
 type Lease struct {
 	link     *Link
-	strict   *Strict // for Peek
+	strict   *Strict // for Peek, and where there is no room
 	accounts table
 	wheel    wheel
 	totals   leaseTotals
+	calling  sync.WaitGroup // calls under way
 	stop     context.CancelFunc
 	owned    sync.WaitGroup
 }
@@ -75,9 +76,13 @@ type claim struct {
 // There may be at most 64 requests. An error that wraps [ErrUnavailable] means that there is no decision: the node holds no tokens and Redis doesn't answer. Nothing was spent.
 func (l *Lease) Decide(ctx context.Context, requests []Request) (allowed bool, err error) {
 	var few [4]claim
-	claims, err := l.claims(few[:0], requests)
+	claims, room, err := l.claims(few[:0], requests)
 	if err != nil {
 		return false, err
+	}
+	if !room {
+		l.totals.crowded.Add(1)
+		return l.strict.Decide(ctx, requests)
 	}
 	patience := time.Duration(0)
 	for {
@@ -107,11 +112,14 @@ func (l *Lease) Decide(ctx context.Context, requests []Request) (allowed bool, e
 	}
 }
 
-// claims finds the accounts of requests, in the order in which they are to be locked.
-func (l *Lease) claims(into []claim, requests []Request) ([]claim, error) {
+// claims finds the accounts of requests, in the order in which they are to be locked. room is false if there was none for one of them.
+func (l *Lease) claims(into []claim, requests []Request) (claims []claim, room bool, err error) {
 	for k := range requests {
 		r := &requests[k]
 		a := l.accounts.find(l.link, r)
+		if a == nil {
+			return nil, false, nil
+		}
 		if i := slices.IndexFunc(into, func(c claim) bool { return c.account == a }); i >= 0 {
 			into[i].n += r.N
 			into[i].of |= 1 << k
@@ -124,10 +132,10 @@ func (l *Lease) claims(into []claim, requests []Request) ([]claim, error) {
 	}
 	for k := range into {
 		if err := into[k].adopt(into[k].limit); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return into, nil
+	return into, true, nil
 }
 
 // adopt makes limit the account's.
@@ -222,6 +230,9 @@ func describe(now time.Duration, claims []claim, requests []Request, allowed boo
 		v := c.verdict
 		v.Taken = allowed || !v.Refused
 		d := c.core.Decision(now, v)
+		if c.paid && !allowed {
+			d.Remaining = min(d.Limit, d.Remaining+c.n) // they are put back
+		}
 		for k := range requests {
 			if c.of&(1<<k) != 0 {
 				requests[k].Decision = d
@@ -287,14 +298,17 @@ func (l *Lease) refund(a *account, n int64) {
 	i := a.core.Interval
 	a.mu.Unlock()
 	if rest > 0 {
-		l.post(a.key, i, lease.Exchange{Back: rest})
+		l.post(a.key, i, lease.Exchange{Slot: lease.Refund, Back: rest})
 	}
 }
 
 // Refund gives back what requests spent for nothing. It doesn't wait for Redis; what can't be told to it is lost.
-func (l *Lease) Refund(_ context.Context, requests []Request) error {
+func (l *Lease) Refund(ctx context.Context, requests []Request) error {
 	var few [4]claim
-	claims, err := l.claims(few[:0], requests)
+	claims, room, err := l.claims(few[:0], requests)
+	if err == nil && !room {
+		return l.strict.Refund(ctx, requests)
+	}
 	for k := range claims {
 		if n := min(claims[k].n, claims[k].core.Interval.Size); n > 0 {
 			l.refund(claims[k].account, n)
@@ -311,6 +325,10 @@ func (l *Lease) Peek(ctx context.Context, requests []Request) (allowed bool, err
 	allowed = true
 	for k := range requests {
 		d, a := &requests[k].Decision, l.accounts.find(l.link, &requests[k])
+		if a == nil {
+			allowed = allowed && d.Allowed
+			continue
+		}
 		a.mu.Lock()
 		d.Remaining = min(d.Limit, d.Remaining+a.core.Holds(l.link.clock()))
 		a.mu.Unlock()

@@ -18,6 +18,7 @@ type leaseCall struct {
 
 // call begins an account's call; the account is locked.
 func (l *Lease) call(now time.Duration, a *account, need int64) leaseCall {
+	l.calling.Add(1)
 	c := l.link.exchange(a.key, a.core.Interval, a.core.Send(now, need))
 	c.done = func(reply []int64, err error) { l.complete(a, reply, err) }
 	return leaseCall{c, a}
@@ -29,6 +30,7 @@ func (l *Lease) submit(c leaseCall) {
 	if err == nil {
 		return
 	}
+	defer l.calling.Done()
 	c.account.mu.Lock()
 	defer c.account.mu.Unlock()
 	c.account.core.Abort()
@@ -49,6 +51,7 @@ func (l *Lease) complete(a *account, reply []int64, err error) {
 	if err == nil && len(reply) != 7 {
 		err = fmt.Errorf("redis: exchange replied with %d numbers", len(reply))
 	}
+	defer l.calling.Done()
 	now := l.link.clock()
 	a.mu.Lock()
 	need, again := int64(0), false
@@ -189,6 +192,7 @@ func (a *account) forgettable(now time.Duration) bool {
 func (l *Lease) Close() error {
 	l.stop()
 	l.owned.Wait()
+	l.calling.Wait()
 	var posted sync.WaitGroup
 	var failed atomic.Int64
 	l.accounts.each(func(a *account) {

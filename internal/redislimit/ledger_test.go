@@ -103,6 +103,9 @@ func walk(t *testing.T, link *redislimit.Link, rnd *rand.Rand, c *client, r redi
 		Need: rnd.Int64N(i.Size+1) >> rnd.IntN(20), Want: rnd.Int64N(i.Size+1) >> rnd.IntN(20),
 	}
 	x.Carry = rnd.Int64N(x.Settle + 1)
+	if rnd.IntN(10) == 0 {
+		x = lease.Exchange{Slot: lease.Refund, Back: x.Back}
+	}
 	reply, err := link.Exchange(link.Key(r), i, x)
 	if err != nil {
 		t.Fatal(err)

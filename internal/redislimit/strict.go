@@ -87,7 +87,7 @@ func (s *Strict) Refund(ctx context.Context, requests []Request) error {
 	tokens := int64(0)
 	for k, i := range all {
 		if n := min(requests[k].N, i.Size); n > 0 {
-			calls = append(calls, s.link.exchange(s.link.key(&requests[k]), i, lease.Exchange{Back: n}))
+			calls = append(calls, s.link.exchange(s.link.key(&requests[k]), i, lease.Exchange{Slot: lease.Refund, Back: n}))
 			tokens += n
 		}
 	}

@@ -16,7 +16,6 @@ type table struct {
 	most   int // accounts per shard
 	ids    atomic.Uint64
 	size   atomic.Int64
-	strict atomic.Uint64 // decisions about keys that found no room
 	shards [shards]shard
 }
 
@@ -32,14 +31,13 @@ func (t *table) init(maxKeys int) {
 	if maxKeys == 0 {
 		maxKeys = 1 << 20
 	}
-	t.seed, t.most = maphash.MakeSeed(), max(1, maxKeys/shards)
+	t.seed, t.most = maphash.MakeSeed(), maxKeys/shards
 	for i := range t.shards {
 		t.shards[i].accounts = map[name]*account{}
 	}
 }
 
-// find returns the account of a request. If there is no room for a new one it returns one that nobody else will find: it takes what its request
-// needs, and nothing ahead.
+// find returns the account of a request, or nil if there is no room for a new one.
 func (t *table) find(link *Link, r *Request) *account {
 	n := name{r.Rule, r.Key}
 	s := &t.shards[maphash.Comparable(t.seed, n)%shards]
@@ -56,8 +54,7 @@ func (t *table) find(link *Link, r *Request) *account {
 		return a
 	}
 	if len(s.accounts) >= t.most {
-		t.strict.Add(1)
-		return fresh
+		return nil
 	}
 	s.accounts[n] = fresh
 	t.size.Add(1)
@@ -93,7 +90,7 @@ func (t *table) each(do func(*account)) {
 }
 
 type leaseTotals struct {
-	allowed, refused, failed                  atomic.Uint64
+	allowed, refused, failed, crowded         atomic.Uint64
 	leased, spent, returned, expired, unknown atomic.Int64
 }
 
@@ -116,7 +113,7 @@ type LeaseStats struct {
 	Expired                  int64  // not spent and not given back in time: together with Unknown the under-admission
 	Unknown                  int64  // at most so many were taken in calls without an answer, and are lost
 	Keys                     int    // remembered
-	Crowded                  uint64 // decisions that asked Redis because there was no room to remember their key
+	Crowded                  uint64 // requests decided in Redis, because there was no room to remember their keys; not in Allowed and Refused
 }
 
 // Stats returns the counters.
@@ -125,6 +122,6 @@ func (l *Lease) Stats() LeaseStats {
 	return LeaseStats{
 		Allowed: t.allowed.Load(), Refused: t.refused.Load(), Failed: t.failed.Load(),
 		Leased: t.leased.Load(), Spent: t.spent.Load(), Returned: t.returned.Load(), Expired: t.expired.Load(), Unknown: t.unknown.Load(),
-		Keys: int(l.accounts.size.Load()), Crowded: l.accounts.strict.Load(),
+		Keys: int(l.accounts.size.Load()), Crowded: t.crowded.Load(),
 	}
 }

@@ -83,8 +83,7 @@ func (w *world) call(n *node, id int, a *account, need int64) {
 		for _, cost := range waiting {
 			w.ask(n, id, a, cost)
 		}
-		k := w.key(id)
-		k.spent, _ = k.limit.Refund(k.spent, w.now, a.Settle())
+		a.Settle()
 		a.prepaid = 0
 		w.watch(n, id, a)
 	})

@@ -42,7 +42,10 @@ type Result struct {
 
 // Unspent is the share of what could have been admitted and was not.
 func Unspent(admitted, ideal int64) float64 {
-	return 1 - float64(admitted)/float64(max(1, ideal))
+	if ideal == 0 {
+		return 0
+	}
+	return 1 - float64(admitted)/float64(ideal)
 }
 
 const micro = time.Microsecond

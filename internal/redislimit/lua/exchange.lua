@@ -17,14 +17,18 @@ end
 
 local e = load(KEYS[1], i)
 
-local carried = 0
+local carried, alive = 0, true
 if slot == e.slot then
   e.cur, carried = math.max(0, e.cur - settle) + carry, carry
 elseif slot == e.slot - 1 then
   e.prev, e.cur, carried = math.max(0, e.prev - settle), e.cur + carry, carry
+else
+  alive = slot == -1 -- a refund; a lease that has ended returns nothing
 end
 
-e.tat, e.rest = minus(e.tat, e.rest, backWhole, backRest)
+if alive then
+  e.tat, e.rest = minus(e.tat, e.rest, backWhole, backRest)
+end
 floor(e, i, now, e.cur + e.prev)
 
 local granted = 0
