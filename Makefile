@@ -44,6 +44,7 @@ bench-counter: ## compare the counter with nginx's return 200 of the same size (
 .PHONY: bench-limit
 bench-limit: ## measure what the limit stage costs a route (needs nginx and wrk)
 	$(GO) run ./bench/limit
+
 .PHONY: sim-lease
 sim-lease: ## play leased limits on 1,000 nodes and 1,000,000 keys, in virtual time
 	$(GO) run ./bench/simlease
