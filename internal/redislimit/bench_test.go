@@ -9,7 +9,7 @@ import (
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/redislimit"
-	"github.com/sluicegate/sluice/internal/redistest"
+	"github.com/sluicegate/sluice/test/redistest"
 )
 
 // BenchmarkDecide measures decisions about 1000 keys, or one, by so many clients at once: the time per decision, and the pipelines and scripts that

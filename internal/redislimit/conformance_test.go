@@ -12,7 +12,7 @@ import (
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/redislimit"
-	"github.com/sluicegate/sluice/internal/redistest"
+	"github.com/sluicegate/sluice/test/redistest"
 )
 
 // A decider is what every mode is.

@@ -10,7 +10,7 @@ import (
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/lease"
 	"github.com/sluicegate/sluice/internal/redislimit"
-	"github.com/sluicegate/sluice/internal/redistest"
+	"github.com/sluicegate/sluice/test/redistest"
 )
 
 // open returns a link to the server that waits as long for it as a busy machine may need, and ends with the test.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/redislimit"
-	"github.com/sluicegate/sluice/internal/redistest"
+	"github.com/sluicegate/sluice/test/redistest"
 )
 
 // A clock shows another time on each node: hours apart, and running.

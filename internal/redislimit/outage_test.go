@@ -10,7 +10,7 @@ import (
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/redislimit"
-	"github.com/sluicegate/sluice/internal/redistest"
+	"github.com/sluicegate/sluice/test/redistest"
 )
 
 var fast = gcra.MustLimit(1_000_000, time.Second, 1_000_000)
@@ -31,7 +31,7 @@ func TestOutage(t *testing.T) {
 	} {
 		for way, outage := range map[string]struct{ begin, end func(*redistest.Server) }{
 			"dead":    {(*redistest.Server).Kill, (*redistest.Server).Restart},
-			"hanging": {(*redistest.Server).Stop, (*redistest.Server).Cont},
+			"hanging": {(*redistest.Server).Pause, (*redistest.Server).Resume},
 		} {
 			t.Run(mode+" "+way, func(t *testing.T) {
 				server := redistest.Start(t)

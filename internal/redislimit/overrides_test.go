@@ -9,7 +9,7 @@ import (
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/redislimit"
-	"github.com/sluicegate/sluice/internal/redistest"
+	"github.com/sluicegate/sluice/test/redistest"
 )
 
 func newOverride(t *testing.T, client, rule, rate string, burst int64) *redislimit.Override {

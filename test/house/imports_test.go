@@ -43,15 +43,14 @@ var allowed = map[string][]string{
 	"internal/admin": {"internal/limit", "internal/meter", "internal/version"},
 
 	// to try and to measure with
-	"internal/origin":    {},
-	"internal/traffic":   {},
-	"test/redistest":     {},
-	"bench/harness":      {},
-	"bench/limit":        {"bench/harness"},
-	"bench/proxy":        {"bench/harness"},
-	"bench/counter":      {"bench/harness"},
-	"bench/simlease":     {"gcra", "internal/lease/sim"},
-	"internal/redistest": {},
+	"internal/origin":  {},
+	"internal/traffic": {},
+	"test/redistest":   {},
+	"bench/harness":    {},
+	"bench/limit":      {"bench/harness"},
+	"bench/proxy":      {"bench/harness"},
+	"bench/counter":    {"bench/harness"},
+	"bench/simlease":   {"gcra", "internal/lease/sim"},
 
 	// services of their own, on the libraries
 	"internal/counter": {"internal/http1", "window"},
