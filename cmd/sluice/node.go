@@ -60,7 +60,7 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		Name: "sluice_config_reloads_total", Help: "Attempts to apply the configuration file anew, by result.",
 	}, []string{"result"})
 	n.reg.MustRegister(n.loads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	n.gate = gateway.New(cfg, n.state.meter, n.log, n.reg)
+	n.gate = gateway.New(cfg, n.state.meter, n.state.limits, n.log, n.reg)
 	n.admin = admin.New(admin.Options{
 		Token:   cfg.Admin.Token,
 		PProf:   cfg.Admin.PProf,

@@ -15,7 +15,9 @@ import (
 
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/datadir"
+	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
+	"github.com/sluicegate/sluice/internal/redislimit"
 )
 
 // state is what a node knows beyond one request: on disk, with data_dir, and shared with other nodes, with redis.
@@ -24,11 +26,13 @@ type state struct {
 	redis   *redis.Client // nil without redis
 	meter   *meter.Meter
 	cluster *meter.Cluster // nil without redis
+	limits  *limit.Shared  // nil without redis
+	log     *slog.Logger
 }
 
 // openState restores what was kept. Redis may be away: nothing waits for it.
 func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (*state, error) {
-	s := new(state)
+	s := &state{log: log}
 	opts := meter.Options{Log: log}
 	id := datadir.NewID()
 	var err error
@@ -42,10 +46,15 @@ func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) 
 		return nil, errors.Join(fmt.Errorf("restoring the counts of requests: %w", err), s.closeDir())
 	}
 	reg.MustRegister(s.meter)
-	if cfg.Redis != nil {
-		s.redis = newRedis(cfg.Redis, log)
-		s.cluster = meter.Join(s.meter, s.redis, id, log)
-		reg.MustRegister(s.cluster)
+	if cfg.Redis == nil {
+		return s, nil
+	}
+	redis.SetLogger(redisLog{log}) // the library has one for the process, and it prints to stderr
+	s.redis = newRedis(cfg.Redis)
+	s.cluster = meter.Join(s.meter, s.redis, id, log)
+	reg.MustRegister(s.cluster)
+	if s.limits, err = limit.OpenShared(sharedLimits(cfg.Redis, id)); err != nil {
+		return nil, errors.Join(fmt.Errorf("sharing limits: %w", err), s.close())
 	}
 	return s, nil
 }
@@ -53,12 +62,22 @@ func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) 
 // close writes what is kept. Call it after the last request.
 func (s *state) close() error {
 	var err error
+	if s.limits != nil {
+		s.closeLimits()
+	}
 	if s.cluster != nil {
 		s.cluster.Close()
 		err = s.redis.Close()
 	}
 	s.meter.Close()
 	return errors.Join(err, s.closeDir())
+}
+
+// closeLimits returns the tokens of leases. What Redis does not take comes back by itself within seconds, so that is no failure.
+func (s *state) closeLimits() {
+	if err := s.limits.Close(); err != nil {
+		s.log.Warn("not all that was shared with other nodes could be ended in order", "error", err)
+	}
 }
 
 func (s *state) closeDir() error {
@@ -87,9 +106,8 @@ const (
 	redisReply = time.Second
 )
 
-// newRedis makes the client that everything of this process shares. It connects when it is first used.
-func newRedis(cfg *config.Redis, log *slog.Logger) *redis.Client {
-	redis.SetLogger(redisLog{log}) // the library has one for the process, and it prints to stderr
+// newRedis makes the client of everything but the limits, which have little time. It connects when it is first used.
+func newRedis(cfg *config.Redis) *redis.Client {
 	opts := &redis.Options{
 		Addr:                  cfg.Address,
 		Username:              cfg.User,
@@ -106,11 +124,27 @@ func newRedis(cfg *config.Redis, log *slog.Logger) *redis.Client {
 
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if cfg.TLS {
-		host, _, _ := net.SplitHostPort(cfg.Address)
-		opts.TLSConfig = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	}
+	opts.TLSConfig = redisTLS(cfg)
 	return redis.NewClient(opts)
+}
+
+// redisTLS is nil for a Redis without TLS.
+func redisTLS(cfg *config.Redis) *tls.Config {
+	if !cfg.TLS {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(cfg.Address)
+	return &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+}
+
+// sharedLimits says how the limits reach Redis, and what this node is called among those that share them.
+func sharedLimits(cfg *config.Redis, node string) redislimit.Config {
+	return redislimit.Config{
+		Options: redis.UniversalOptions{
+			Addrs: []string{cfg.Address}, Username: cfg.User, Password: cfg.Password, DB: cfg.DB, TLSConfig: redisTLS(cfg),
+		},
+		Node: node,
+	}
 }
 
 // redisLog makes what the client reports of itself debug messages: its users report what fails.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/gcra"
+	"github.com/sluicegate/sluice/internal/lease"
 )
 
 // Limit is a rule: how many requests may pass, and who is counted together. It applies to the routes that name it.
@@ -200,6 +201,18 @@ func (r Rate) Limit(burst int64) (gcra.Limit, error) {
 	return limit, nil
 }
 
+// SharedLimit is Limit for a rule of a shared mode, which is reckoned in whole microseconds and fractions of them.
+func (r Rate) SharedLimit(burst int64) (gcra.Limit, error) {
+	limit, err := r.Limit(burst)
+	if err != nil {
+		return limit, err
+	}
+	if _, err := lease.NewInterval(limit); err != nil {
+		return limit, errors.New("too much in one period for a limit that is shared: expected a smaller number and a shorter time, as in 1000000/s")
+	}
+	return limit, nil
+}
+
 func (l *Limit) defaults() {
 	*l = Limit{Per: PerClient, Mode: ModeLocal, OnError: OnErrorLocalShare, MaxKeys: 1_000_000}
 	l.Cost.defaults()
@@ -280,14 +293,24 @@ func (c *Config) validateLimits(at *node, r *report) {
 	}
 }
 
-// validateMode refuses the modes that need what is not there.
+// validateMode checks what the shared modes ask for.
 func (c *Config) validateMode(l *Limit, at *node, r *report) {
-	switch {
-	case l.Mode == ModeLocal:
-	case c.Redis == nil:
+	if l.Mode == ModeLocal {
+		return
+	}
+	if c.Redis == nil {
 		r.errorf(at.get("mode"), "%s is decided in Redis: expected the key redis as well", l.Mode)
-	default:
-		r.errorf(at.get("mode"), "%s is not available in this version", l.Mode)
+	}
+	shareable := func(at *node, rate Rate) {
+		if _, err := rate.SharedLimit(0); rate.Count != 0 && err != nil {
+			r.errorf(at.get("rate"), "%v", err)
+		}
+	}
+	shareable(at, l.Rate)
+	for _, e := range at.get("overrides").entries {
+		if o := l.Overrides[ClientName(e.key.text)]; o != nil {
+			shareable(e.value, o.Rate)
+		}
 	}
 }
 

@@ -45,10 +45,10 @@ type settings struct {
 	access     bool // log every request
 }
 
-// New makes a gateway that serves nothing yet. It counts requests with m, which the caller closes after Shutdown. Its
-// metrics are registered with reg.
-func New(cfg *config.Config, m *meter.Meter, log *slog.Logger, reg prometheus.Registerer) *Gateway {
-	g := &Gateway{log: log, metrics: newMetrics(), meter: m, limits: limit.New()}
+// New makes a gateway that serves nothing yet. It counts requests with m, and shares limits through shared, nil if cfg has no
+// redis; the caller closes both after Shutdown. Its metrics are registered with reg.
+func New(cfg *config.Config, m *meter.Meter, shared *limit.Shared, log *slog.Logger, reg prometheus.Registerer) *Gateway {
+	g := &Gateway{log: log, metrics: newMetrics(), meter: m, limits: limit.New(shared)}
 	g.settings.Store(g.prepare(cfg, nil))
 	g.server = http1.NewServer(limits(cfg), log, g.serve)
 	g.metrics.register(reg, g)

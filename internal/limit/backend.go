@@ -14,6 +14,7 @@ type call struct {
 	key      string // valid until the request ends
 	n        int64  // what it costs
 	decision gcra.Decision
+	alone    bool // a shared rule was decided without Redis, as its on_error says
 }
 
 // backend decides the rules of one mode. Backends are compared with ==, and safe for concurrent use.
@@ -38,8 +39,16 @@ func modeRank(m config.LimitMode) int {
 	return 2
 }
 
-// backendOf is who decides the rules of a mode. The configuration allows none but local in this version.
-func backendOf(config.LimitMode) backend { return local{} }
+// backendOf is who decides the rules of a mode. s is nil without Redis: the configuration allows none but local then.
+func backendOf(m config.LimitMode, s *Shared) backend {
+	switch m {
+	case config.ModeStrict:
+		return s.strict
+	case config.ModeLease:
+		return s.lease
+	}
+	return local{}
+}
 
 // maxRules is how many rules one request may be decided by: what the configuration allows for a route.
 const maxRules = 8

@@ -42,13 +42,22 @@ func (e *QueryError) Error() string { return e.Field + ": " + e.Msg }
 // ErrNoRule is wrapped by the error about a rule that does not exist.
 var ErrNoRule = errors.New("no such rule")
 
+var errClosed = errors.New("this node is stopping")
+
 // maxKey bounds the key of a Query, in bytes.
 const maxKey = 1024
 
 // Check decides a Query now. Rules are those of the configuration in force, and what is spent is spent from the same allowances as by
 // traffic. A limit that comes with the question has its own allowance for every key, as long as the 100,000 that were asked for
 // last, or are deepest in debt, are not others. The error is a *QueryError or wraps ErrNoRule.
+//
+// Any other error means that a shared rule, with on_error: closed, could not be decided.
 func (s *Stage) Check(q *Query) (Answer, error) {
+	s.asking.RLock()
+	defer s.asking.RUnlock()
+	if s.closed {
+		return Answer{}, errClosed
+	}
 	now := s.since(time.Now())
 	if q.Key != nil && len(*q.Key) > maxKey {
 		return Answer{}, &QueryError{"key", fmt.Sprintf("longer than %d bytes", maxKey)}

@@ -36,7 +36,7 @@ type world struct {
 // newWorld makes a stage with limits, all of which apply, in the order of the file.
 func newWorld(t testing.TB, limits string) *world {
 	t.Helper()
-	w := &world{t: t, stage: limit.New(), now: time.Now()}
+	w := &world{t: t, stage: limit.New(nil), now: time.Now()}
 	t.Cleanup(w.stage.Close)
 	w.reload(limits)
 	return w

@@ -31,7 +31,9 @@ type rule struct {
 	cfg       *config.Limit
 	backend   backend
 	terms     *terms            // of every client without terms of its own
-	overrides map[string]*terms // by client
+	overrides map[string]*terms // by client, of the configuration
+	runTime   *runTime          // overrides set at run time; nil if there can be none
+	ledger    string            // the rule's name in Redis: what it counts per client must not meet what it counted per address
 	costField string            // in lower case; "" if the cost is fixed
 	path      []byte            // what the path must be, or begin with; nil for every path
 	prefix    bool
@@ -39,13 +41,12 @@ type rule struct {
 
 // terms are a limit as it applies to one client or to many.
 type terms struct {
-	rate   config.Rate
 	limit  gcra.Limit
 	local  *gcra.Limiter[string] // applies limit to the account
 	policy string                // its member of RateLimit-Policy
 }
 
-func newRules(cfg *config.Config, start time.Time, accountOf func(*config.Limit) *account) *Rules {
+func newRules(cfg *config.Config, start time.Time, shared *Shared, accountOf func(*config.Limit) *account) *Rules {
 	rs := &Rules{
 		start:  start,
 		byName: make(map[string]*rule, len(cfg.Limits)),
@@ -57,18 +58,19 @@ func newRules(cfg *config.Config, start time.Time, accountOf func(*config.Limit)
 		},
 	}
 	for _, name := range cfg.LimitNames {
-		r := newRule(cfg.Limits[name], accountOf(cfg.Limits[name]))
+		r := newRule(cfg.Limits[name], accountOf(cfg.Limits[name]), shared)
 		rs.rules = append(rs.rules, r)
 		rs.byName[name] = r
 	}
 	return rs
 }
 
-func newRule(cfg *config.Limit, a *account) *rule {
+func newRule(cfg *config.Limit, a *account, shared *Shared) *rule {
 	r := &rule{
 		account:   a,
 		cfg:       cfg,
-		backend:   backendOf(cfg.Mode),
+		backend:   backendOf(cfg.Mode, shared),
+		ledger:    cfg.Name + "/" + string(cfg.Per),
 		terms:     newTerms(a, cfg.Rate, cfg.Burst),
 		costField: strings.ToLower(cfg.Cost.Header),
 	}
@@ -82,6 +84,9 @@ func newRule(cfg *config.Limit, a *account) *rule {
 			r.overrides[string(name)] = newTerms(a, o.Rate, o.Burst)
 		}
 	}
+	if shared != nil && cfg.Per == config.PerClient {
+		r.runTime = newRunTime(shared.overrides)
+	}
 	return r
 }
 
@@ -90,15 +95,23 @@ func newTerms(a *account, rate config.Rate, burst int64) *terms {
 	if err != nil {
 		panic(err) // the configuration was checked
 	}
-	return &terms{rate: rate, limit: limit, local: a.limiter.WithLimit(limit), policy: policyMember(a.name, limit)}
+	return termsFor(a, limit)
 }
 
-// termsOf are the terms of the client with this key.
+func termsFor(a *account, limit gcra.Limit) *terms {
+	return &terms{limit: limit, local: a.limiter.WithLimit(limit), policy: policyMember(a.name, limit)}
+}
+
+// termsOf are the terms of the client with this key: those set at run time, those of the configuration, or the rule's.
 func (r *rule) termsOf(key string) *terms {
-	if t := r.overrides[key]; t != nil {
+	t := r.overrides[key]
+	if t == nil {
+		t = r.terms
+	}
+	if r.runTime == nil {
 		return t
 	}
-	return r.terms
+	return r.runTime.termsOf(r, key, t)
 }
 
 // appliesTo reports whether the request is one that the rule is for.

@@ -27,6 +27,11 @@ type Stage struct {
 	start time.Time // what all times are counted from
 	adHoc *account  // of limits that come with the question, see Check
 	rules atomic.Pointer[Rules]
+	// shared is what nodes have in common, nil without Redis.
+	shared *Shared
+
+	asking sync.RWMutex // held for reading during a Check, so that none is under way after Close
+	closed bool         // guarded by asking
 
 	mu       sync.Mutex // guards accounts
 	accounts map[accountKey]*account
@@ -45,7 +50,8 @@ type account struct {
 	name    string
 	limiter *gcra.Limiter[string] // its limit is never used
 
-	allowed, refused, shadowRefused atomic.Uint64 // decisions
+	allowed, refused, shadowRefused atomic.Uint64            // decisions
+	alone                           [len(ways)]atomic.Uint64 // those without Redis
 }
 
 // maxAdHocKeys is how many keys are remembered for limits that come with the question.
@@ -54,10 +60,12 @@ const maxAdHocKeys = 100_000
 // adHocName stands for those limits in metrics; it is no name that a rule can have.
 const adHocName = "(ad hoc)"
 
-// New makes a stage that has no rules yet. It starts a goroutine, which Close ends, that forgets idle clients.
-func New() *Stage {
+// New makes a stage that has no rules yet. Rules of the modes strict and lease need shared, which the caller closes after the stage; nil is none.
+// New starts a goroutine, which Close ends, that forgets idle clients.
+func New(shared *Shared) *Stage {
 	s := &Stage{
 		start:    time.Now(),
+		shared:   shared,
 		accounts: make(map[accountKey]*account),
 		stop:     make(chan struct{}),
 		stopped:  make(chan struct{}),
@@ -77,8 +85,12 @@ func (s *Stage) newAccount(name string, maxKeys int) *account {
 	return &account{name: name, limiter: l}
 }
 
-// Close stops what the stage does in the background, and waits for it. It must be called once.
+// Close stops what the stage does in the background, and waits for it and for every Check; later ones fail. It must be called once, after the
+// last request of the traffic.
 func (s *Stage) Close() {
+	s.asking.Lock()
+	s.closed = true
+	s.asking.Unlock()
 	close(s.stop)
 	<-s.stopped
 }
@@ -89,7 +101,7 @@ func (s *Stage) Apply(cfg *config.Config) *Rules {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept := make(map[accountKey]*account, len(cfg.Limits))
-	rules := newRules(cfg, s.start, func(l *config.Limit) *account {
+	rules := newRules(cfg, s.start, s.shared, func(l *config.Limit) *account {
 		key := accountKey{l.Name, l.Per}
 		if kept[key] = s.accounts[key]; kept[key] == nil {
 			kept[key] = s.newAccount(l.Name, l.MaxKeys)

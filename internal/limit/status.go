@@ -29,7 +29,7 @@ func (s *Stage) List() []Status {
 	var list []Status
 	for _, r := range s.rules.Load().rules {
 		st := r.status()
-		st.Rate, st.Burst, st.Per, st.Cost = r.terms.rate.String(), &r.cfg.Burst, string(r.cfg.Per), r.cfg.Cost.String()
+		st.Rate, st.Burst, st.Per, st.Cost = r.cfg.Rate.String(), &r.cfg.Burst, string(r.cfg.Per), r.cfg.Cost.String()
 		st.Mode, st.Shadow, st.Overrides = string(r.cfg.Mode), r.cfg.Shadow, len(r.overrides)
 		list = append(list, st)
 	}
@@ -66,6 +66,9 @@ func (s *Stage) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{decisions, keys, forgotten, lostDebt} {
 		ch <- d
 	}
+	if s.shared != nil {
+		describeShared(ch)
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -82,5 +85,14 @@ func (s *Stage) Collect(ch chan<- prometheus.Metric) {
 		count(forgotten, float64(st.Evicted), st.Name, "indebted")
 		count(lostDebt, st.LostDebt, st.Name)
 		ch <- prometheus.MustNewConstMetric(keys, prometheus.GaugeValue, float64(st.Keys), st.Name)
+	}
+	if s.shared == nil {
+		return
+	}
+	s.shared.collect(ch)
+	for _, r := range s.rules.Load().rules {
+		for way := range r.alone {
+			count(ch, alone, r.alone[way].Load(), r.name, string(ways[way]))
+		}
 	}
 }

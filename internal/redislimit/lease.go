@@ -310,7 +310,7 @@ func (l *Lease) Refund(ctx context.Context, requests []Request) error {
 		return l.strict.Refund(ctx, requests)
 	}
 	for k := range claims {
-		if n := min(claims[k].n, claims[k].core.Interval.Size); n > 0 {
+		if n := min(claims[k].n, claims[k].limit.Burst()+1); n > 0 {
 			l.refund(claims[k].account, n)
 		}
 	}

@@ -45,6 +45,16 @@ func (s *Share) Decide(now time.Duration, requests []Request) (allowed bool, err
 	return allowed, nil
 }
 
+// Peek sets a request's decision to what Decide would, and spends nothing.
+func (s *Share) Peek(now time.Duration, r *Request) error {
+	limit, err := Part(r.Limit, s.link.Nodes())
+	if err != nil {
+		return err
+	}
+	r.Decision = s.limiter.WithLimit(limit).PeekAt(name{r.Rule, r.Key}, now, r.N)
+	return nil
+}
+
 // Refund gives back what requests spent for nothing.
 func (s *Share) Refund(now time.Duration, requests []Request) error {
 	for k := range requests {

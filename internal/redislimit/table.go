@@ -2,6 +2,7 @@ package redislimit
 
 import (
 	"hash/maphash"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -48,6 +49,7 @@ func (t *table) find(link *Link, r *Request) *account {
 		return a
 	}
 	fresh := &account{id: t.ids.Add(1), key: link.key(r)}
+	n.key = strings.Clone(n.key) // the caller's may be a view of a buffer
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.accounts[n]; a != nil {

@@ -22,12 +22,12 @@ var allowed = map[string][]string{
 	// stages
 	"internal/identify": {"internal/config", "internal/http1"},
 	"internal/meter":    {"internal/config", "window"},
-	"internal/limit":    {"gcra", "internal/config", "internal/http1"},
+	"internal/limit":    {"gcra", "internal/config", "internal/http1", "internal/redislimit"},
 	"internal/upstream": {"internal/config", "internal/http1"},
 
 	// what stages stand on
 	"internal/datadir": {},
-	"internal/config":  {"gcra"},
+	"internal/config":  {"gcra", "internal/lease"},
 	"internal/http1":   {},
 	"internal/problem": {"internal/http1"},
 	"internal/version": {},
