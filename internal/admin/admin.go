@@ -88,6 +88,9 @@ func (s *Server) routes() http.Handler {
 	guarded.HandleFunc("POST /api/v1/reload", s.reload)
 	guarded.HandleFunc("GET /api/v1/limits", s.listLimits)
 	guarded.HandleFunc("POST /api/v1/limits/check", s.checkLimit)
+	guarded.HandleFunc("GET /api/v1/limits/overrides", s.listOverrides)
+	guarded.HandleFunc("PUT /api/v1/limits/overrides", s.setOverride)
+	guarded.HandleFunc("DELETE /api/v1/limits/overrides", s.unsetOverride)
 	if s.opts.PProf {
 		guarded.HandleFunc("/debug/pprof/", pprof.Index)
 		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -136,6 +139,7 @@ GET  /api/v1/version       the build
 POST /api/v1/reload        read the configuration file again
 GET  /api/v1/limits        the limits and what they have decided
 POST /api/v1/limits/check  decide by a limit, for programs that are not behind the gateway
+GET, PUT, DELETE /api/v1/limits/overrides  limits of single clients, set at run time
 `))
 }
 
