@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sluicegate/sluice/internal/limit"
@@ -30,6 +31,24 @@ func newSharedWorld(t *testing.T, limits string) (*world, *redistest.Server) {
 	t.Cleanup(w.stage.Close)
 	w.reload("redis: redis://" + server.Addr + "/0\n" + limits)
 	return w, server
+}
+
+// metric is the value of a gauge without labels.
+func (w *world) metric(name string) float64 {
+	w.t.Helper()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(w.stage)
+	families, err := reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	w.t.Fatalf("no metric %s", name)
+	panic("unreachable")
 }
 
 // until waits until cond holds; patience bounds a failing test.
@@ -91,12 +110,12 @@ func TestSharedRefund(t *testing.T) {
 	}
 }
 
-// The name of a client is a view of a buffer that the next request overwrites. Nobody may keep it.
+// The name of a client is a view of a buffer that is used for something else afterwards. Nobody may keep it.
 func TestSharedKeysAreCopied(t *testing.T) {
 	w, server := newSharedWorld(t, "limits: {far: {rate: 1/h, burst: 2, mode: lease}}")
-	buffer := []byte("alice")
 	ask := func(name string) limit.Outcome {
-		copy(buffer, name)
+		buffer := []byte(name)
+		defer copy(buffer, "?????")
 		return w.ask(func(q *limit.Request) { q.Client = buffer })
 	}
 	story := func(a, b string) {
@@ -112,6 +131,9 @@ func TestSharedKeysAreCopied(t *testing.T) {
 		}
 	}
 	story("alice", "bobby")
+	if got := w.metric("sluice_limit_lease_keys"); got != 2 {
+		t.Errorf("this node remembers %v clients, and there were 2", got)
+	}
 	server.Kill()
 	until(t, "this node to decide alone", func() bool { return ask("carol") == limit.Refused })
 	story("danny", "ellen") // of the others it knows from before that they have to wait
