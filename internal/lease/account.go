@@ -183,8 +183,9 @@ func (a *Account) Receive(now time.Duration, g Grant) {
 // Settle gives up what was granted to be spent at once and was not, because nobody waited any more, or others came first. It isn't leased, so
 // the ledger counts on its having been spent; and returning it later would give back what has come back with time meanwhile.
 func (a *Account) Settle() {
-	a.tokens -= a.due
-	a.Counters.Expired += a.due
+	unused := min(a.due, a.tokens) // an answer that took longer than the lease lasts has left nothing
+	a.tokens -= unused
+	a.Counters.Expired += unused
 	a.due = 0
 }
 

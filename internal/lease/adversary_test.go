@@ -172,6 +172,12 @@ func TestAdversary(t *testing.T) {
 		if a.over > 0 {
 			t.Fatalf("seed %d, %v: %d of %d tokens were spent beyond the limit", seed, a.limit, a.over, a.total)
 		}
+		for _, n := range a.nodes {
+			held := n.Holds(a.now + n.offset)
+			if c := n.Counters; c.Leased != c.Spent+c.Returned+c.Expired+held || min(c.Expired, c.Returned, held) < 0 {
+				t.Fatalf("seed %d: the counters don't add up: %+v, held %d", seed, c, held)
+			}
+		}
 		total += a.total
 	}
 	if total == 0 {
