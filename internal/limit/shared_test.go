@@ -15,7 +15,7 @@ import (
 )
 
 // newSharedWorld makes a stage on a Redis of its own. Decisions have so much time that a busy machine is no outage.
-func newSharedWorld(t *testing.T, limits string) (*world, *redistest.Server) {
+func newSharedWorld(t testing.TB, limits string) (*world, *redistest.Server) {
 	t.Helper()
 	server := redistest.Start(t)
 	shared, err := limit.OpenShared(redislimit.Config{Options: redis.UniversalOptions{Addrs: []string{server.Addr}}, Timeout: time.Second})
@@ -227,5 +227,21 @@ func TestRunTimeOverrides(t *testing.T) {
 	}
 	if _, err := newWorld(t, "").stage.Overrides(t.Context(), "", ""); !errors.Is(err, limit.ErrNoRedis) {
 		t.Errorf("without Redis: %v", err)
+	}
+}
+
+func BenchmarkDecideShared(b *testing.B) {
+	for _, mode := range []string{"strict", "lease"} {
+		b.Run(mode, func(b *testing.B) {
+			w, _ := newSharedWorld(b, "limits: {client: {rate: 1000000000/s, burst: 1000000000, mode: "+mode+"}}")
+			q := request()
+			q.Time = w.now
+			b.ReportAllocs()
+			for b.Loop() {
+				if w.set.Decide(&w.grant, &q) != limit.Passed {
+					b.Fatal("refused")
+				}
+			}
+		})
 	}
 }
