@@ -17,10 +17,16 @@ func (a *Admin) defaults() { *a = Admin{Listen: "127.0.0.1:8081"} }
 
 func (a *Admin) validate(at *node, r *report) {
 	r.hostPort(at.get("listen"), a.Listen)
-	if strings.ContainsFunc(a.Token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+	r.bearer(at, a.Listen, a.Token, "127.0.0.1:8081")
+}
+
+// bearer reports a listener that others can reach without a token, and what cannot be a token. example is an address that only this
+// machine can reach.
+func (r *report) bearer(at *node, listen, token, example string) {
+	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		r.errorf(at.get("token"), "expected printable ASCII characters without spaces")
 	}
-	if a.Token == "" && checkHostPort(a.Listen) == nil && !isLoopback(a.Listen) {
-		r.errorf(at.get("listen"), "%s is not a loopback address: expected one such as 127.0.0.1:8081, or a token", a.Listen)
+	if token == "" && checkHostPort(listen) == nil && !isLoopback(listen) {
+		r.errorf(at.get("listen"), "%s is not a loopback address: expected one such as %s, or a token", listen, example)
 	}
 }

@@ -57,6 +57,8 @@ type Config struct {
 	Limits map[string]*Limit `yaml:"limits"`
 	// RateLimitHeaders are the response fields that tell clients about limits. Default standard.
 	RateLimitHeaders []RateLimitHeader `yaml:"rate_limit_headers"`
+	// RateLimitService answers the questions of other proxies about limits. Default nil: there is none.
+	RateLimitService *RateLimitService `yaml:"rate_limit_service"`
 	// Access lists clients that are never or always refused.
 	Access Access `yaml:"access"`
 	// Upstreams are the services behind the gateway, by name. At least one.
@@ -181,8 +183,17 @@ func (c *Config) validate(at *node, r *report) {
 	c.validateLimits(at, r)
 }
 
-// validateListeners reports two listeners on one address, where the file names one of them.
+// validateListeners reports listeners on one address, where the file names one of them.
 func (c *Config) validateListeners(at *node, r *report) {
+	if s := c.RateLimitService; s != nil {
+		service := at.get("rate_limit_service").get("listen")
+		switch {
+		case sameAddress(c.Listen, s.Listen):
+			r.errorf(service, "the same port as that of listen, %s: expected another one", c.Listen)
+		case sameAddress(c.Admin.Listen, s.Listen):
+			r.errorf(service, "the same port as that of admin.listen, %s: expected another one", c.Admin.Listen)
+		}
+	}
 	if !sameAddress(c.Listen, c.Admin.Listen) {
 		return
 	}

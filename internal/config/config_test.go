@@ -180,6 +180,8 @@ func TestEveryKey(t *testing.T) {
 			Sources:        []config.Source{{Address: &config.AddressSource{IPv6Prefix: 48}}},
 			MaxNames:       12,
 		},
+		RateLimitService: &config.RateLimitService{Listen: ":8090", Token: "s3cret#not-a-comment", Domain: "edge"},
+
 		DataDir: "/var/lib/sluice",
 		Redis:   &config.Redis{Address: "[::1]:6380", User: "me", Password: "s3cret#not-a-comment@/", DB: 3, TLS: true},
 		Meter:   config.Meter{Timeframe: time.Second, Precision: time.Millisecond, MaxClients: 12, SyncInterval: 10 * time.Millisecond},

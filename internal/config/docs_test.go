@@ -96,7 +96,8 @@ func codeBlocks(page string) []string {
 // documentedKeys walks a configuration in which every section is there and says nothing but what it must.
 func documentedKeys(t *testing.T) map[string]documented {
 	t.Helper()
-	file := `limits: {NAME: {rate: 1/s, match: {}, overrides: {NAME: {rate: 1/s}}}}
+	file := `rate_limit_service: {listen: 127.0.0.1:1}
+limits: {NAME: {rate: 1/s, match: {}, overrides: {NAME: {rate: 1/s}}}}
 identify: {sources: [{api_key: {header: H, file: F}}, {address: {}}]}
 upstreams: {NAME: {targets: ["http://a"], health: {path: /}}}
 routes: [{path: /, upstream: NAME}]

@@ -61,7 +61,11 @@ func addSeeds(f *testing.F) {
 // checkPromises checks what a configuration without mistakes says about itself.
 func checkPromises(t *testing.T, c *config.Config) {
 	t.Helper()
-	for _, address := range []string{c.Listen, c.Admin.Listen} {
+	addresses := []string{c.Listen, c.Admin.Listen}
+	if c.RateLimitService != nil {
+		addresses = append(addresses, c.RateLimitService.Listen)
+	}
+	for _, address := range addresses {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			t.Errorf("address %q: %v", address, err)
 		}
