@@ -107,15 +107,34 @@ func (r *rule) keyOf(key *string) (string, error) {
 	case r.cfg.Per != config.PerIP:
 		return *key, nil
 	}
-	addr, err := netip.ParseAddr(*key)
-	if err != nil {
-		network, bad := netip.ParsePrefix(*key)
-		if bad != nil || !network.Addr().Is6() || network.Bits() != ipv6Prefix {
-			return "", &QueryError{"key", fmt.Sprintf("%q is no address: the rule is per ip", *key)}
-		}
-		addr = network.Addr()
+	addr := parseIP(*key)
+	if !addr.IsValid() {
+		return "", &QueryError{"key", fmt.Sprintf("%q is no address: the rule is per ip", *key)}
 	}
 	return string(appendIP(nil, addr)), nil
+}
+
+// keyFrom is the key of the rule's account that any text means.
+func (r *rule) keyFrom(text string) string {
+	switch r.cfg.Per {
+	case config.PerGlobal:
+		return ""
+	case config.PerIP:
+		return string(appendIP(nil, parseIP(text)))
+	}
+	return text
+}
+
+// parseIP reads an address, or the network that stands for the addresses of one client. What is neither is the zero address.
+func parseIP(text string) netip.Addr {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return addr
+	}
+	network, err := netip.ParsePrefix(text)
+	if err != nil || !network.Addr().Is6() || network.Bits() != ipv6Prefix {
+		return netip.Addr{}
+	}
+	return network.Addr()
 }
 
 // ask decides a call by itself.
@@ -158,7 +177,7 @@ func (s *Stage) checkAdHoc(q *Query, now time.Duration) (Answer, error) {
 	if q.Cost != nil {
 		cost = *q.Cost
 	}
-	l, key := s.adHoc.limiter.WithLimit(limit), limit.String()+" "+*q.Key
+	l, key := s.adHoc.limiter.WithLimit(limit), adHocKey(limit, *q.Key)
 	if q.Peek {
 		d := l.PeekAt(key, now, cost)
 		return answer(&d), nil
@@ -171,6 +190,9 @@ func (s *Stage) checkAdHoc(q *Query, now time.Duration) (Answer, error) {
 	}
 	return answer(&d), nil
 }
+
+// adHocKey is the memory of a limit that comes with the question.
+func adHocKey(limit gcra.Limit, key string) string { return limit.String() + " " + key }
 
 func answer(d *gcra.Decision) Answer {
 	a := Answer{Allowed: d.Allowed, Limit: d.Limit, Remaining: d.Remaining, ResetAfter: d.ResetAfter.Seconds()}

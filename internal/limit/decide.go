@@ -58,6 +58,11 @@ func (s *Set) Decide(g *Grant, q *Request) Outcome {
 		g.calls = nil
 		return BadCost
 	}
+	return g.decideAll()
+}
+
+// decideAll decides the calls: those that are enforced, all or nothing, and if they pass those that only report.
+func (g *Grant) decideAll() Outcome {
 	if outcome := g.enforce(); outcome != Passed {
 		return outcome
 	}

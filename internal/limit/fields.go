@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,6 +35,30 @@ func (g *Grant) AddFields(x *http1.Exchange) {
 		x.Add(legacyRemaining, strconv.AppendInt(space[:0], d.Remaining, 10))
 		x.Add(legacyReset, strconv.AppendInt(space[:0], seconds(d.ResetAfter), 10))
 	}
+}
+
+// Field is a field of a response.
+type Field struct{ Name, Value string }
+
+// fields lists what AddFields adds. Limits that came with a question are left out: clients do not know them.
+func (g *Grant) fields() []Field {
+	calls := slices.DeleteFunc(slices.Clone(g.calls[:g.decided]), func(c call) bool { return c.rule.name == adHocName })
+	if len(calls) == 0 {
+		return nil
+	}
+	var fields []Field
+	add := func(name, value []byte) { fields = append(fields, Field{string(name), string(value)}) }
+	if g.headers.standard {
+		add(policyName, appendPolicy(nil, calls))
+		add(stateName, appendState(nil, calls))
+	}
+	if g.headers.legacy {
+		d := &tightest(calls).decision
+		add(legacyLimit, strconv.AppendInt(nil, d.Limit, 10))
+		add(legacyRemaining, strconv.AppendInt(nil, d.Remaining, 10))
+		add(legacyReset, strconv.AppendInt(nil, seconds(d.ResetAfter), 10))
+	}
+	return fields
 }
 
 var (

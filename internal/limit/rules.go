@@ -180,10 +180,13 @@ func (rs *Rules) Set(names []string) *Set {
 	for _, name := range names {
 		s.rules = append(s.rules, rs.byName[name])
 	}
-	slices.SortStableFunc(s.rules, func(a, b *rule) int {
-		return cmp.Or(cmp.Compare(shadowRank(a), shadowRank(b)), cmp.Compare(modeRank(a.cfg.Mode), modeRank(b.cfg.Mode)))
-	})
+	slices.SortStableFunc(s.rules, compareRules)
 	return s
+}
+
+// compareRules is the order in which rules are decided: those that are enforced, by mode, before those that only report.
+func compareRules(a, b *rule) int {
+	return cmp.Or(cmp.Compare(shadowRank(a), shadowRank(b)), cmp.Compare(modeRank(a.cfg.Mode), modeRank(b.cfg.Mode)))
 }
 
 func shadowRank(r *rule) int {
