@@ -20,9 +20,10 @@ import (
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/gateway"
 	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/rls"
 )
 
-// node is one running gateway with its admin listener: what serve and demo have in common.
+// node is one running gateway with its other listeners: what serve and demo have in common.
 type node struct {
 	cfg    *config.Config // as it was at the start
 	load   func() (*config.Config, error)
@@ -31,29 +32,26 @@ type node struct {
 	state  *state
 	gate   *gateway.Gateway
 	admin  *admin.Server
+	rls    *rls.Server // nil without rate_limit_service
 	reg    *prometheus.Registry
 	loads  *prometheus.CounterVec
 	loadMu sync.Mutex // held while the configuration is replaced
 
-	listener, adminListener net.Listener
+	listener, adminListener, rlsListener net.Listener // the last is nil without rls
 }
 
-// newNode binds both listeners, so that a taken port is found before anything starts. load reads the configuration
+// newNode binds the listeners, so that a taken port is found before anything starts. load reads the configuration
 // again; it is nil when there is no file.
 func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.Writer) (*node, error) {
 	n := &node{cfg: cfg, load: load, reg: prometheus.NewRegistry()}
 	n.log = newLogger(stderr, &cfg.Log, &n.level)
 	var err error
-	if n.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("listen for clients: %w", err)
-	}
-	if n.adminListener, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
-		n.listener.Close()
-		return nil, fmt.Errorf("listen for operators: %w", err)
+	if err = n.bind(); err != nil {
+		n.closeListeners()
+		return nil, err
 	}
 	if n.state, err = openState(cfg, n.log, n.reg); err != nil {
-		n.listener.Close()
-		n.adminListener.Close()
+		n.closeListeners()
 		return nil, err
 	}
 	n.loads = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -72,7 +70,34 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		Reload:  n.reload,
 		Meters:  n.state.meters,
 	})
+	if s := cfg.RateLimitService; s != nil {
+		n.rls = rls.New(rls.Options{Limits: n.gate.Limits(), Domain: s.Domain, Token: s.Token, Metrics: n.reg})
+	}
 	return n, nil
+}
+
+// bind opens the listeners that the configuration names.
+func (n *node) bind() (err error) {
+	if n.listener, err = net.Listen("tcp", n.cfg.Listen); err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	if n.adminListener, err = net.Listen("tcp", n.cfg.Admin.Listen); err != nil {
+		return fmt.Errorf("listen for operators: %w", err)
+	}
+	if s := n.cfg.RateLimitService; s != nil {
+		if n.rlsListener, err = net.Listen("tcp", s.Listen); err != nil {
+			return fmt.Errorf("listen for the rate limit service: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n *node) closeListeners() {
+	for _, ln := range []net.Listener{n.listener, n.adminListener, n.rlsListener} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
 }
 
 func (n *node) url() string      { return "http://" + n.listener.Addr().String() }
@@ -90,7 +115,11 @@ func (n *node) run(ctx context.Context) error {
 	// Only now: whoever waits for this line may signal at once.
 	n.log.Info("sluice is serving", "listen", n.url(), "admin", n.adminURL(), "config", n.cfg.Path, "upstreams", n.cfg.UpstreamNames)
 
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
+	if n.rls != nil {
+		n.log.Info("the rate limit service is serving", "listen", n.rlsListener.Addr().String(), "domain", n.cfg.RateLimitService.Domain)
+		go func() { failed <- n.rls.Serve(n.rlsListener) }()
+	}
 	go func() { failed <- n.gate.Serve(n.listener) }()
 	go func() { failed <- n.admin.Serve(n.adminListener) }()
 	for {
@@ -107,12 +136,17 @@ func (n *node) run(ctx context.Context) error {
 	}
 }
 
-// shutdown ends the traffic first, then writes what is kept, and ends the admin listener last, so that /readyz can say
-// what is going on.
+// shutdown ends the traffic first, that of other proxies beside our own, then writes what is kept, and ends the admin listener last, so
+// that /readyz can say what is going on.
 func (n *node) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.gate.Config().ShutdownTimeout)
 	defer cancel()
+	var others sync.WaitGroup
+	if n.rls != nil {
+		others.Go(func() { n.rls.Shutdown(ctx) })
+	}
 	err := n.gate.Shutdown(ctx)
+	others.Wait()
 	if errors.Is(err, context.DeadlineExceeded) {
 		n.log.Warn("stopped with requests in flight: shutdown_timeout has passed")
 		err = nil
@@ -164,6 +198,7 @@ func (n *node) sameProcess(cfg *config.Config) error {
 	}{
 		{"listen", cfg.Listen != n.cfg.Listen},
 		{"admin", cfg.Admin != n.cfg.Admin},
+		{"rate_limit_service", !reflect.DeepEqual(cfg.RateLimitService, n.cfg.RateLimitService)},
 		{"data_dir", cfg.DataDir != n.cfg.DataDir},
 		{"redis", !reflect.DeepEqual(cfg.Redis, n.cfg.Redis)},
 		{"log.format", cfg.Log.Format != n.cfg.Log.Format},

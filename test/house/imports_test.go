@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	// what puts them together
 	"internal/gateway": {"internal/config", "internal/http1", "internal/identify", "internal/limit", "internal/meter", "internal/problem",
 		"internal/upstream", "internal/version", "window"},
+	"internal/rls":   {"internal/config", "internal/limit"},
 	"internal/admin": {"internal/limit", "internal/meter", "internal/version"},
 
 	// to try and to measure with
