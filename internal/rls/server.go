@@ -5,7 +5,7 @@
 // [service] for the mapping.
 //
 // Most proxies let pass what the service could not decide. So what the clients of a proxy can influence, a value, never makes a call
-// fail; only what the proxy's configuration says wrong does.
+// fail; only what the proxy's configuration says wrong does. The exception is text that is not UTF-8, which gRPC refuses by itself.
 package rls
 
 import (

@@ -1,6 +1,7 @@
 package rls_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicegate/sluice/internal/rls"
 )
@@ -143,5 +145,26 @@ func TestConcurrent(t *testing.T) {
 	}
 	if sum != 150 {
 		t.Errorf("%d passed, want 150", sum)
+	}
+}
+
+// rawCodec sends bytes as they are: what a client in another language may send.
+type rawCodec struct{}
+
+func (rawCodec) Marshal(v any) ([]byte, error)      { return v.([]byte), nil }
+func (rawCodec) Unmarshal(data []byte, v any) error { return proto.Unmarshal(data, v.(proto.Message)) }
+func (rawCodec) Name() string                       { return "proto" }
+
+// Text that is not UTF-8 is refused by gRPC itself.
+func TestNotUTF8(t *testing.T) {
+	w := newWorld(t, "limits: {client: {rate: 1/h}}")
+	data, err := proto.Marshal(call(entries("client", "??")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = bytes.ReplaceAll(data, []byte("??"), []byte{0xff, 0xfe})
+	err = w.conn.Invoke(t.Context(), pb.RateLimitService_ShouldRateLimit_FullMethodName, data, new(pb.RateLimitResponse), grpc.ForceCodec(rawCodec{}))
+	if status.Code(err) != codes.Internal {
+		t.Errorf("%v", err)
 	}
 }
