@@ -62,11 +62,15 @@ func (local) decide(now time.Duration, calls []call) (bool, error) {
 		c.decision = c.terms.local.AllowNAt(c.key, now, c.n)
 		return c.decision.Allowed, nil
 	}
-	var together [maxRules]gcra.Request[string] // enough for a request, though not for every CheckAll
-	requests := together[:0]
+	var together [maxRules]gcra.Request[string]
+	requests := together[:]
+	if len(calls) > maxRules { // never of a request, but of CheckAll
+		requests = make([]gcra.Request[string], len(calls))
+	}
+	requests = requests[:len(calls)]
 	for i := range calls {
 		c := &calls[i]
-		requests = append(requests, gcra.Request[string]{Limiter: c.terms.local, Key: c.key, N: c.n})
+		requests[i] = gcra.Request[string]{Limiter: c.terms.local, Key: c.key, N: c.n}
 	}
 	allowed := gcra.All(now, requests)
 	for i := range calls {

@@ -168,3 +168,27 @@ func TestNotUTF8(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// BenchmarkShouldRateLimit is a call over loopback about two rules, one after the other from one client, and from many at once.
+func BenchmarkShouldRateLimit(b *testing.B) {
+	w := newWorld(b, "limits: {everyone: {rate: 1000000/s, per: global}, client: {rate: 100/s, burst: 50}}")
+	req := call(entries("everyone", ""), entries("client", "alice"))
+	ask := func(b *testing.B) {
+		if _, err := w.client.ShouldRateLimit(b.Context(), req); err != nil {
+			b.Error(err)
+		}
+	}
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			ask(b)
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		b.SetParallelism(32)
+		b.RunParallel(func(p *testing.PB) {
+			for p.Next() {
+				ask(b)
+			}
+		})
+	})
+}
