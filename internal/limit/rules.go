@@ -41,6 +41,7 @@ type rule struct {
 
 // terms are a limit as it applies to one client or to many.
 type terms struct {
+	rate   config.Rate // as it was written, or in lowest terms
 	limit  gcra.Limit
 	local  *gcra.Limiter[string] // applies limit to the account
 	policy string                // its member of RateLimit-Policy
@@ -95,11 +96,14 @@ func newTerms(a *account, rate config.Rate, burst int64) *terms {
 	if err != nil {
 		panic(err) // the configuration was checked
 	}
-	return termsFor(a, limit)
+	t := termsFor(a, limit)
+	t.rate = rate
+	return t
 }
 
 func termsFor(a *account, limit gcra.Limit) *terms {
-	return &terms{limit: limit, local: a.limiter.WithLimit(limit), policy: policyMember(a.name, limit)}
+	count, period := limit.Rate()
+	return &terms{rate: config.Rate{Count: count, Period: period}, limit: limit, local: a.limiter.WithLimit(limit), policy: policyMember(a.name, limit)}
 }
 
 // termsOf are the terms of the client with this key: those set at run time, those of the configuration, or the rule's.

@@ -11,20 +11,20 @@ import (
 
 // Ask is one of several questions that CheckAll decides together: about a rule, or about a limit that comes with the question.
 type Ask struct {
-	Rule     string    // the name of a rule, or anything with Override
-	Override *Override // asks about this limit instead of the rule
-	Key      string    // who is counted. Any text will do: for a rule that is per ip, all that are no address share one allowance
-	Cost     int64     // RuleCost, or 0 or more
-	Refund   bool      // the cost is not taken but given back, if the other questions are allowed
+	Rule   string    // the name of a rule, or anything with Own
+	Own    *OwnLimit // asks about this limit instead of the rule
+	Key    string    // who is counted. Any text will do: for a rule that is per ip, all that are no address share one allowance
+	Cost   int64     // RuleCost, or 0 or more
+	Refund bool      // the cost is not taken but given back, if the other questions are allowed
 }
 
-// Override is a limit that comes with a question. Together with the key it is its memory, as that of a Query.
-type Override struct {
+// OwnLimit is a limit that comes with a question. Together with the key it is its memory, as that of a Query.
+type OwnLimit struct {
 	Rate  config.Rate
 	Burst int64
 }
 
-// RuleCost as the cost of an Ask is the fixed cost of its rule, and 1 with an Override.
+// RuleCost as the cost of an Ask is the fixed cost of its rule, and 1 with an OwnLimit.
 const RuleCost = -1
 
 // Verdict is the answer to one Ask.
@@ -48,7 +48,7 @@ type Joint struct {
 var ErrUndecided = errors.New("a limit that is shared cannot be decided now")
 
 // CheckAll decides several questions now, all or nothing, in the same way as a request by its rules: rules that only report come after
-// the others, and only if those allow. The error is ErrUndecided, or one about an Override that cannot be a limit.
+// the others, and only if those allow. The error is ErrUndecided, or one about an OwnLimit that cannot be a limit.
 func (s *Stage) CheckAll(asks []Ask) (Joint, error) {
 	asked, err := s.callsOf(asks)
 	if err != nil {
@@ -90,13 +90,13 @@ func (s *Stage) callsOf(asks []Ask) ([]askedCall, error) {
 	for i := range asks {
 		a := &asks[i]
 		r, key := rules.byName[a.Rule], a.Key
-		if a.Override != nil {
-			limit, err := a.Override.Rate.Limit(a.Override.Burst)
+		if a.Own != nil {
+			limit, err := a.Own.Rate.Limit(a.Own.Burst)
 			if err != nil {
 				return nil, err
 			}
-			r = &rule{account: s.adHoc, cfg: &config.Limit{Cost: config.Cost{Fixed: 1}}, backend: backendOf(config.ModeLocal)}
-			r.terms = newTerms(s.adHoc, a.Override.Rate, a.Override.Burst)
+			r = &rule{account: s.adHoc, cfg: &config.Limit{Cost: config.Cost{Fixed: 1}}, backend: local{}}
+			r.terms = newTerms(s.adHoc, a.Own.Rate, a.Own.Burst)
 			key = adHocKey(limit, key)
 		}
 		if r == nil {

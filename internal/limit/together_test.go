@@ -39,7 +39,7 @@ func TestCheckAll(t *testing.T) {
   two: {rate: 1/s, burst: 4, cost: 2}
   all: {rate: 1/h, burst: 1, per: global}
 `
-	three := limit.Override{Rate: config.Rate{Count: 3, Period: time.Minute}, Burst: 2}
+	three := limit.OwnLimit{Rate: config.Rate{Count: 3, Period: time.Minute}, Burst: 2}
 	inBubble(t, limits, func(t *testing.T, w *world) {
 		for i, c := range []struct {
 			wait time.Duration
@@ -55,8 +55,8 @@ func TestCheckAll(t *testing.T) {
 			{0, []limit.Ask{{Rule: "a", Key: "x", Cost: 2, Refund: true}, about("all", "")}, "true: 2, 0"},
 			{0, []limit.Ask{{Rule: "a", Key: "x", Cost: 2, Refund: true}, about("all", "")}, "false: 2, refused 0 retry 1h0m0s"},
 			{0, []limit.Ask{{Rule: "a", Key: "new", Cost: 0}}, "true: 5"},
-			{0, []limit.Ask{{Rule: "a", Override: &three, Key: "x", Cost: limit.RuleCost}, about("a", "x")}, "true: 2, 1"},
-			{0, []limit.Ask{{Rule: "b", Override: &three, Key: "x", Cost: 3}, about("a", "x")}, "false: refused 2, 1 retry 20s"},
+			{0, []limit.Ask{{Rule: "a", Own: &three, Key: "x", Cost: limit.RuleCost}, about("a", "x")}, "true: 2, 1"},
+			{0, []limit.Ask{{Rule: "b", Own: &three, Key: "x", Cost: 3}, about("a", "x")}, "false: refused 2, 1 retry 20s"},
 		} {
 			time.Sleep(c.wait)
 			j, err := w.stage.CheckAll(c.asks)
@@ -80,7 +80,7 @@ func TestCheckAllEdges(t *testing.T) {
 	if err != nil || j.Allowed || j.RetryAfter != limit.Never {
 		t.Errorf("%+v, %v", j, err)
 	}
-	bad := limit.Ask{Rule: "a", Override: &limit.Override{Rate: config.Rate{Count: 1, Period: -1}}}
+	bad := limit.Ask{Rule: "a", Own: &limit.OwnLimit{Rate: config.Rate{Count: 1, Period: -1}}}
 	if j, err := w.stage.CheckAll([]limit.Ask{about("a", "x"), bad}); err == nil {
 		t.Errorf("%+v", j)
 	}
@@ -92,7 +92,7 @@ func TestCheckAllEdges(t *testing.T) {
 // Clients are told of the rules that were decided: neither of those that only report, nor of limits that came with a question.
 func TestCheckAllFields(t *testing.T) {
 	w := newWorld(t, "limits: {a: {rate: 1/s, burst: 4}, b: {rate: 1/s}, trial: {rate: 1/s, shadow: true}}\nrate_limit_headers: [standard, legacy]")
-	own := limit.Ask{Rule: "x", Override: &limit.Override{Rate: config.Rate{Count: 1, Period: time.Second}}, Cost: 1}
+	own := limit.Ask{Rule: "x", Own: &limit.OwnLimit{Rate: config.Rate{Count: 1, Period: time.Second}}, Cost: 1}
 	j, err := w.stage.CheckAll([]limit.Ask{about("trial", "x"), own, about("a", "x"), about("b", "x")})
 	want := `[{RateLimit-Policy "a";q=5;w=5, "b";q=1;w=1} {RateLimit "a";r=4;t=1, "b";r=0;t=1} ` +
 		`{X-RateLimit-Limit 1} {X-RateLimit-Remaining 0} {X-RateLimit-Reset 1}]`

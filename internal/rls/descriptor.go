@@ -52,13 +52,13 @@ func askOf(d *descriptor.RateLimitDescriptor, hits uint32) (limit.Ask, error) {
 	}
 	a := limit.Ask{Rule: entries[len(entries)-1].GetKey(), Cost: cost(d, hits), Refund: d.GetIsNegativeHits()}
 	var err error
-	if a.Override, err = override(d.GetLimit()); err != nil {
+	if a.Own, err = override(d.GetLimit()); err != nil {
 		return limit.Ask{}, fmt.Errorf("limit.%w", err)
 	}
 	if blocks(d.GetLimit()) {
 		a.Cost = max(a.Cost, 2) // more than can ever be there
 	}
-	a.Key = key(entries, a.Override != nil)
+	a.Key = key(entries, a.Own != nil)
 	return a, nil
 }
 
@@ -102,7 +102,7 @@ func key(entries []*descriptor.RateLimitDescriptor_Entry, withKeys bool) string 
 
 // override is the limit that a descriptor brings, nil if it brings none. As with a window that begins with the first request, all of one
 // unit's requests may come at once.
-func override(o *descriptor.RateLimitDescriptor_RateLimitOverride) (*limit.Override, error) {
+func override(o *descriptor.RateLimitDescriptor_RateLimitOverride) (*limit.OwnLimit, error) {
 	if o == nil {
 		return nil, nil
 	}
@@ -115,7 +115,7 @@ func override(o *descriptor.RateLimitDescriptor_RateLimitOverride) (*limit.Overr
 	if multiplier > int64(math.MaxInt64/unit) {
 		return nil, fmt.Errorf("unit_multiplier: %d is too large", multiplier)
 	}
-	l := &limit.Override{Rate: config.Rate{Count: n, Period: unit * config.Duration(multiplier)}, Burst: n - 1}
+	l := &limit.OwnLimit{Rate: config.Rate{Count: n, Period: unit * config.Duration(multiplier)}, Burst: n - 1}
 	if _, err := l.Rate.Limit(l.Burst); err != nil {
 		return nil, fmt.Errorf("requests_per_unit: %w", err)
 	}

@@ -36,7 +36,7 @@ type world struct {
 // newWorld serves the domain "edge" with limits, and whatever else stands at the top level.
 func newWorld(t testing.TB, limits string, options ...func(*rls.Options)) *world {
 	t.Helper()
-	w := &world{t: t, stage: limit.New(), reg: prometheus.NewRegistry()}
+	w := &world{t: t, stage: limit.New(nil), reg: prometheus.NewRegistry()}
 	t.Cleanup(w.stage.Close)
 	text := "upstreams: {a: {targets: [\"http://127.0.0.1:9090\"]}}\nroutes: [{path: /*, upstream: a}]\n" + limits
 	c, err := config.Parse("sluice.yaml", []byte(text), nil, nil)
