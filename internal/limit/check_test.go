@@ -213,3 +213,14 @@ sluice_limit_keys{rule="s"} 2
 		t.Errorf("%d series, %v", n, err)
 	}
 }
+
+// A question that comes when the node is about to stop is not answered: what rules share with other nodes is closed next.
+func TestCheckAfterClose(t *testing.T) {
+	s := limit.New(nil)
+	s.Apply(parse(t, "limits: {a: {rate: 1/s, per: global}}"))
+	s.Close()
+	rule := "a"
+	if a, err := s.Check(&limit.Query{Rule: &rule}); err == nil {
+		t.Errorf("answered %+v", a)
+	}
+}
