@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/signal"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -65,9 +62,8 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 		ln.Close()
 		return err
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
-	context.AfterFunc(ctx, stop) // the next signal has its default effect, here as in run
 	served := make(chan error, 1)
 	go func() { served <- backend.Serve(ln) }()
 	announce(cmd.OutOrStdout(), n.url(), "http://"+ln.Addr().String(), n.adminURL())

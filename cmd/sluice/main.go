@@ -12,6 +12,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluicegate/sluice/internal/version"
 )
 
 // Exit codes of every command.
@@ -31,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var failed *failure
 	switch {
 	case err == nil:
@@ -42,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return exitFailure
 	default: // cobra's own: an unknown flag, a missing argument
-		fmt.Fprintf(stderr, "sluice: %v\nRun 'sluice --help' for usage.\n", err)
+		fmt.Fprintf(stderr, "sluice: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
 		return exitUsage
 	}
 }
@@ -52,7 +54,8 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sluice",
 		Short:         "A traffic gate for scarce HTTP backends",
-		Long:          "Sluice stands in front of a service that is slow, costly or small, and decides for every\nrequest whether it may pass, whether it needs its own upstream call, when it goes, and who goes first.",
+		Long:          "Sluice stands in front of a service that is slow, costly or small, and decides for every\nrequest who is asking and whether it may pass.",
+		Version:       version.Get().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,

@@ -79,10 +79,10 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 // bind opens the listeners that the configuration names.
 func (n *node) bind() (err error) {
 	if n.listener, err = net.Listen("tcp", n.cfg.Listen); err != nil {
-		return fmt.Errorf("listen for clients: %w", err)
+		return fmt.Errorf("listen for clients: %w (choose another with --listen, or listen in the file)", err)
 	}
 	if n.adminListener, err = net.Listen("tcp", n.cfg.Admin.Listen); err != nil {
-		return fmt.Errorf("listen for operators: %w", err)
+		return fmt.Errorf("listen for operators: %w (choose another with --admin, or admin.listen in the file)", err)
 	}
 	if s := n.cfg.RateLimitService; s != nil {
 		if n.rlsListener, err = net.Listen("tcp", s.Listen); err != nil {

@@ -134,7 +134,7 @@ GET  /healthz              the process is alive
 GET  /readyz               it should get traffic
 GET  /metrics              Prometheus
 GET  /api/v1/status        connections, upstreams, targets
-GET  /api/v1/meters        requests of clients and routes in the last minute
+GET  /api/v1/meters        requests of clients and routes lately
 GET  /api/v1/version       the build
 POST /api/v1/reload        read the configuration file again
 GET  /api/v1/limits        the limits and what they have decided

@@ -1,7 +1,9 @@
 package counter
 
 import (
+	"errors"
 	"io"
+	"os"
 	"strconv"
 	"time"
 
@@ -33,7 +35,11 @@ func (c *Counter) handle(x *http1.Exchange) {
 	}
 	if err := drainBody(&x.Body); err != nil {
 		x.CloseAfter() // where the next request begins is unknown
-		answer(x, 400, "text/plain; charset=utf-8", []byte("the body of the request broke off\n"))
+		status := 400
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			status = 408
+		}
+		answer(x, status, "text/plain; charset=utf-8", []byte("the body of the request broke off\n"))
 		return
 	}
 	if string(x.Path) != "/" {

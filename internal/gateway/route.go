@@ -44,8 +44,8 @@ func (r *route) matches(method, path []byte) bool {
 	return len(r.methods) == 0 || slices.Contains(r.methods, string(method))
 }
 
-// match finds the first route for the request, nil if there is none, and the path that was matched. "*", the target of
-// OPTIONS, matches a route for every path.
+// match finds the first route for the request, nil if there is none, and the path that was matched, nil if the request's
+// path is ambiguous. "*", the target of OPTIONS, matches a route for every path.
 func (s *settings) match(r *http1.Request) (found *route, path []byte) {
 	path, ok := cleanPath(r.Path)
 	if !ok {
@@ -59,9 +59,10 @@ func (s *settings) match(r *http1.Request) (found *route, path []byte) {
 	return nil, path
 }
 
-// cleanPath is the path as upstreams will understand it: escapes decoded, dot segments resolved, slashes not repeated.
-// Routes are matched against it so that no spelling of a path gets around a route; what is forwarded is the path as it
-// came. It reports false for a path that leaves the root or is wrongly escaped.
+// cleanPath is the path as upstreams will understand it: escapes decoded, slashes not repeated. Routes are matched
+// against it so that no spelling of a path gets around a route; what is forwarded is the path as it came. It reports
+// false for a path that upstreams may understand in different ways: one with dot segments, in any spelling (clients
+// resolve them before they send a path), or with broken escapes.
 func cleanPath(path []byte) ([]byte, bool) {
 	if len(path) == 1 && path[0] == '*' {
 		return []byte("/"), true
@@ -73,25 +74,19 @@ func cleanPath(path []byte) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	var segments [][]byte
-	parts := bytes.Split(decoded[1:], []byte{'/'})
-	for i, part := range parts {
-		switch string(part) {
-		case "..":
-			if len(segments) == 0 {
-				return nil, false
-			}
-			segments = segments[:len(segments)-1]
-		case ".", "":
-		default:
-			segments = append(segments, part)
-			continue
+	clean := make([]byte, 0, len(decoded))
+	for part := range bytes.SplitSeq(decoded[1:], []byte{'/'}) {
+		if string(part) == "." || string(part) == ".." {
+			return nil, false
 		}
-		if i == len(parts)-1 { // it stands for a directory
-			segments = append(segments, nil)
+		if len(part) > 0 {
+			clean = append(append(clean, '/'), part...)
 		}
 	}
-	return append([]byte{'/'}, bytes.Join(segments, []byte{'/'})...), true
+	if decoded[len(decoded)-1] == '/' {
+		clean = append(clean, '/')
+	}
+	return clean, true
 }
 
 func needsCleaning(path []byte) bool {

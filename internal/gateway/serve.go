@@ -61,6 +61,10 @@ func (g *Gateway) answer(r *request) {
 	var path []byte
 	r.route, path = r.settings.match(&r.Request)
 	g.meter.CountRoute(r.routeName(), now)
+	if path == nil {
+		r.refuse(problem.BadRequest, "the path has dot segments or broken escapes: send it resolved")
+		return
+	}
 	if r.route == nil {
 		r.refuse(problem.NotFound, "no route for "+string(r.Method)+" and this path; see 'routes' in the configuration")
 		return
@@ -81,6 +85,7 @@ func (r *request) routeName() string {
 
 func (r *request) begin(x *http1.Exchange, s *settings) {
 	r.Exchange, r.settings = x, s
+	r.client.Addr = x.Remote.Addr() // as far as is known
 	r.hop.RequestID = r.requestID()
 }
 
@@ -129,7 +134,12 @@ func (g *Gateway) forward(r *request) {
 	}
 	defer call.Close()
 	r.target = call.Target()
-	if err := r.relay(call); err != nil {
+	err = r.relay(call)
+	if failure := new(upstream.Error); errors.As(err, &failure) { // after an interim response, nothing followed
+		g.fail(r, failure)
+		return
+	}
+	if err != nil {
 		g.log.Debug("response broken off", "request_id", string(r.hop.RequestID), "target", r.target, "error", err)
 		r.Abort()
 	}
@@ -232,7 +242,7 @@ func (r *request) relay(call *upstream.Call) error {
 			return err
 		}
 		if err := call.NextInterim(); err != nil {
-			return r.failLate(err)
+			return err
 		}
 	}
 	r.relayHead(resp)
@@ -260,21 +270,8 @@ func (r *request) relay(call *upstream.Call) error {
 	}
 }
 
-// failLate answers for an upstream that sent an interim response and nothing after it.
-func (r *request) failLate(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		r.refuse(problem.UpstreamTimeout, "no final response in time")
-		return nil
-	}
-	r.refuse(problem.UpstreamFailed, "the connection broke before the final response")
-	return nil
-}
-
 // relayLength is the length to declare: that of the body, or what a body would have had.
 func relayLength(resp *http1.Response) int64 {
-	if resp.Length == 0 && resp.Declared < 0 && resp.Status != 304 {
-		return resp.Declared // an answer to HEAD that does not say
-	}
 	if resp.Length == 0 {
 		return resp.Declared
 	}

@@ -68,12 +68,13 @@ func (b *Body) Ready() bool {
 	return end > 0 || err != nil
 }
 
-// Whole returns the entire body when it has been received already, without consuming it.
+// Whole returns the entire body when it has been received already, without consuming it. A body that has been consumed is
+// not whole any more: whoever repeats its request has nothing to send.
 func (b *Body) Whole() ([]byte, bool) {
-	if b.done {
+	if b.length == 0 {
 		return nil, true
 	}
-	if b.length < 0 || b.read > 0 || int64(b.rd.w-b.rd.r) < b.left {
+	if b.done || b.length < 0 || b.read > 0 || int64(b.rd.w-b.rd.r) < b.left {
 		return nil, false
 	}
 	return b.rd.buffered()[:b.left], true

@@ -20,7 +20,7 @@ type Exchange struct {
 	// read of it, and the connection closes after the answer.
 	Refusal *Error
 
-	Start  time.Time      // when the head was complete: the request's one clock read
+	Start  time.Time      // when the head was complete: the one time that decides about the request
 	Remote netip.AddrPort // the peer's address
 
 	conn     *conn

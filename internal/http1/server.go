@@ -269,6 +269,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		s.eachConn((*conn).cut)
+		s.listening.Wait() // the backlog's clients may have come in just now
+		s.eachConn((*conn).cut)
 		<-done
 		return ctx.Err()
 	}

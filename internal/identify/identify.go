@@ -1,8 +1,8 @@
 // Package identify is the first stage: it finds out who a request comes from.
 //
 // The configured sources are asked in their order, and the first that knows names the client. The name is what limits,
-// meters, logs and metrics know a client by, so the order of the sources is the order of trust: a header that anybody
-// can set belongs behind a table of API keys, or behind a proxy that sets it.
+// meters, logs and metrics know a client by, so the order of the sources is the order of trust. A header that anybody
+// can set tells whom to count, not whom to trust; but it never gives the name of an API key's owner, nor an address.
 package identify
 
 import (
@@ -44,20 +44,50 @@ type source func(c *Client, r *http1.Request)
 // New makes an identifier.
 func New(cfg *config.Identify) *Identifier {
 	id := &Identifier{trusted: cfg.TrustedProxies}
+	owners := keyOwners(cfg)
 	for i := range cfg.Sources {
-		id.sources = append(id.sources, newSource(&cfg.Sources[i]))
+		id.sources = append(id.sources, newSource(&cfg.Sources[i], owners))
 	}
 	return id
 }
 
-func newSource(s *config.Source) source {
+// keyOwners are the names that only an API key gives.
+func keyOwners(cfg *config.Identify) map[string]bool {
+	owners := make(map[string]bool)
+	for i := range cfg.Sources {
+		if s := cfg.Sources[i].APIKey; s != nil {
+			for _, k := range s.Keys {
+				owners[k.Name] = true
+			}
+		}
+	}
+	return owners
+}
+
+// mayClaim reports whether a client may call itself name: not by the name of a key's owner, nor as an address or a
+// network, since those names are given on better grounds.
+func mayClaim(name []byte, owners map[string]bool) bool {
+	if len(name) > MaxName || owners[string(name)] {
+		return false
+	}
+	if bytes.IndexByte(name, '.') < 0 && bytes.IndexByte(name, ':') < 0 {
+		return true
+	}
+	if _, isAddr := parseAddr(name); isAddr {
+		return false
+	}
+	_, err := netip.ParsePrefix(string(name))
+	return err != nil
+}
+
+func newSource(s *config.Source, owners map[string]bool) source {
 	switch {
 	case s.APIKey != nil:
 		return apiKeys(s.APIKey)
 	case s.Header != "":
-		return header(s.Header)
+		return header(s.Header, owners)
 	case s.Query != "":
-		return query(s.Query)
+		return query(s.Query, owners)
 	default:
 		return address(s.Address.IPv6Prefix)
 	}
@@ -162,17 +192,17 @@ func apiKeys(s *config.APIKeySource) source {
 	}
 }
 
-func header(name string) source {
+func header(name string, owners map[string]bool) source {
 	name = strings.ToLower(name)
 	return func(c *Client, r *http1.Request) {
-		if v, ok := r.Get(name); ok && len(v) <= MaxName {
+		if v, ok := r.Get(name); ok && mayClaim(v, owners) {
 			c.Name = v
 		}
 	}
 }
 
 // query takes the first parameter of the name, decoded.
-func query(name string) source {
+func query(name string, owners map[string]bool) source {
 	return func(c *Client, r *http1.Request) {
 		for rest := r.Query; len(rest) > 0; {
 			var pair []byte
@@ -181,7 +211,7 @@ func query(name string) source {
 			if !sameParameter(k, name) {
 				continue
 			}
-			if v = decode(v); len(v) <= MaxName && http1.IsFieldValue(v) {
+			if v = decode(v); mayClaim(v, owners) && http1.IsFieldValue(v) {
 				c.Name = v
 			}
 			return

@@ -56,8 +56,8 @@ func TestThreeNodesOneKey(t *testing.T) {
 				if admitted > most {
 					t.Errorf("%d were admitted in %v, %d beyond the limit", admitted, elapsed, admitted-most)
 				}
-				if admitted <= limit.Burst()+1 || asked < 2*admitted {
-					t.Errorf("%d of %d were admitted: the limit wasn't tried", admitted, asked)
+				if asked > most && admitted == asked {
+					t.Errorf("all %d were admitted", asked)
 				}
 			})
 		}

@@ -37,7 +37,17 @@ func (c *Call) Tunnel() (net.Conn, []byte) {
 }
 
 // NextInterim reads on after an interim response, to the next response's head.
-func (c *Call) NextInterim() error { return c.conn.awaitHead(c.x, c.sender) }
+// Its error is an *Error, as that of Do.
+func (c *Call) NextInterim() error {
+	err := c.conn.awaitHead(c.x, c.sender)
+	if err == nil {
+		return nil
+	}
+	failure := c.conn.explain(c.x, err, c.sender)
+	failure.Sent = true
+	c.conn.pool.note(c.conn.target, failure)
+	return failure
+}
 
 // Close ends the call. The connection is kept for another if this one was complete in both directions.
 func (c *Call) Close() {
@@ -53,7 +63,7 @@ func (c *Call) Close() {
 		conn.nc.Close()
 		return
 	}
-	conn.used, conn.idleSince = true, time.Now()
+	conn.idleSince = time.Now()
 	conn.pool.keep(conn)
 }
 

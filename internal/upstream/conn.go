@@ -27,7 +27,6 @@ type conn struct {
 
 	call      Call
 	aborted   atomic.Bool
-	used      bool      // it has carried a call before
 	idleSince time.Time // when the last call ended
 
 	headMu   sync.Mutex // orders the end of the request before, or after, the beginning of the response
@@ -36,9 +35,13 @@ type conn struct {
 	total    time.Time  // when the exchange must be over; zero: no bound
 }
 
-// dial opens a connection to t.
-func (p *Pool) dial(t *target) (*conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Timeouts.Connect)
+// dial opens a connection to t, for a request that came at start.
+func (p *Pool) dial(t *target, start time.Time) (*conn, error) {
+	by := time.Now().Add(p.cfg.Timeouts.Connect)
+	if total := p.cfg.Timeouts.Total; total > 0 && start.Add(total).Before(by) {
+		by = start.Add(total)
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
 	nc, err := p.dialer.DialContext(ctx, "tcp", t.addr)
 	if err != nil {

@@ -82,14 +82,14 @@ func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
 	for attempt := 0; ; attempt++ {
 		call, err := p.call(t, x, hop)
 		if err == nil {
-			t.failures.Store(0)
+			p.noteSuccess(t)
 			return call, nil
 		}
 		sent = sent || err.Sent || err.Kind != Connect
 		err.Sent = sent
 		p.note(t, err)
 		tried.add(t)
-		if attempt >= p.cfg.Retries.Max || !p.repeatable(x, err) {
+		if attempt >= p.cfg.Retries.Max || !p.repeatable(x, err) || p.overdue(x) {
 			return nil, err
 		}
 		if t = p.pick(x.Start, &tried); t == nil || !p.budget.take() {
@@ -97,6 +97,12 @@ func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
 		}
 		p.retries.Add(1)
 	}
+}
+
+// overdue reports whether the time for the exchange as a whole has passed.
+func (p *Pool) overdue(x *http1.Exchange) bool {
+	total := p.cfg.Timeouts.Total
+	return total > 0 && time.Since(x.Start) >= total
 }
 
 // tries are the targets that a request has been sent to. Retries are few, so it is a list.
@@ -167,6 +173,16 @@ func (p *Pool) repeatable(x *http1.Exchange, err *Error) bool {
 	return err.Kind == Connect || err.Kind == Lost && x.Idempotent()
 }
 
+// failingAfter is how many failures in a row are worth a line in the log, once until the target answers again.
+const failingAfter = 3
+
+// noteSuccess ends a row of failures.
+func (p *Pool) noteSuccess(t *target) {
+	if t.failures.Load() > 0 && t.failures.Swap(0) >= failingAfter {
+		p.log.Info("target answers again", "target", t.addr)
+	}
+}
+
 // note counts a failure, and ejects a target that fails too often.
 func (p *Pool) note(t *target, err *Error) {
 	t.outcomes[err.Kind].Add(1)
@@ -174,6 +190,9 @@ func (p *Pool) note(t *target, err *Error) {
 		return
 	}
 	n := t.failures.Add(1)
+	if n == failingAfter {
+		p.log.Warn("target failing", "target", t.addr, "failures", n, "last", err.Error())
+	}
 	if limit := int64(p.cfg.Eject.Failures); limit > 0 && n >= limit && len(p.targets) > 1 {
 		now := time.Now()
 		if !t.ejected(now) {
@@ -218,12 +237,18 @@ func (p *Pool) callKept(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) 
 }
 
 func (p *Pool) callNew(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
-	c, err := p.dial(t)
+	c, err := p.dial(t, x.Start)
 	if err != nil {
 		return nil, &Error{Kind: Connect, Target: t.addr, Err: err}
 	}
-	return p.attempt(c, x, hop)
+	call, failure := p.attempt(c, x, hop)
+	if failure != nil && failure.Err == errStale {
+		failure.Kind, failure.Err = Connect, errSpokeFirst
+	}
+	return call, failure
 }
+
+var errSpokeFirst = errors.New("the target closed, or spoke, before it was asked")
 
 // keep puts a connection back.
 func (p *Pool) keep(c *conn) {
