@@ -42,6 +42,10 @@ bench-proxy: ## compare with nginx as a reverse proxy (needs nginx and wrk)
 bench-counter: ## compare the counter with nginx's return 200 of the same size (needs nginx and wrk)
 	$(GO) run ./bench/counter
 
+.PHONY: bench-limiters
+bench-limiters: ## compare the library gcra with other limiters
+	cd bench/limiters && $(GO) test -run '^$$' -bench . -cpu 2
+
 .PHONY: bench-limit
 bench-limit: ## measure what the limit stage costs a route (needs nginx and wrk)
 	$(GO) run ./bench/limit
