@@ -84,9 +84,6 @@ func all(b []byte, c byte) bool {
 	return true
 }
 
-// IsToken reports whether b is a token as RFC 9110 defines it: a field name or a method.
-func IsToken(b []byte) bool { return len(b) > 0 && all(b, isToken) }
-
 // IsFieldValue reports whether b can stand as a field value: no control character but the tab.
 func IsFieldValue(b []byte) bool { return all(b, isValue) }
 
