@@ -222,11 +222,11 @@ func TestHeadsPassUnchanged(t *testing.T) {
 		io.WriteString(c, answer)
 	})}))
 	c := dial(t, g.addr())
-	c.send("GET /a%2Fb/../c?x=%zz&y HTTP/1.1\r\nhOST: e2e:80\r\nX-b: 1\r\nx-A: 2\r\nX-B:\t3\r\nAccept-Encoding: br\r\n" +
+	c.send("GET /a%2Fb//c%7e?x=%zz&y HTTP/1.1\r\nhOST: e2e:80\r\nX-b: 1\r\nx-A: 2\r\nX-B:\t3\r\nAccept-Encoding: br\r\n" +
 		"Connection: keep-alive, X-Hop\r\nx-hop: no\r\nTE: trailers\r\nProxy-Authorization: no\r\nKeep-Alive: no\r\nCookie: \xff; \"q\"\r\n\r\n")
 
 	head := receive(t, "the request at the origin", heads)
-	want := "GET /a%2Fb/../c?x=%zz&y HTTP/1.1\r\nhOST: e2e:80\r\nX-b: 1\r\nx-A: 2\r\nX-B: 3\r\nAccept-Encoding: br\r\nCookie: \xff; \"q\"\r\n" +
+	want := "GET /a%2Fb//c%7e?x=%zz&y HTTP/1.1\r\nhOST: e2e:80\r\nX-b: 1\r\nx-A: 2\r\nX-B: 3\r\nAccept-Encoding: br\r\nCookie: \xff; \"q\"\r\n" +
 		"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: e2e:80\r\nVia: 1.1 sluice\r\nX-Request-Id: "
 	id, ok := strings.CutPrefix(head, want)
 	id, _, _ = strings.Cut(id, "\r\n")
