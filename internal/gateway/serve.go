@@ -25,6 +25,7 @@ type request struct {
 	client   identify.Client
 	route    *route // nil until one matches
 	grant    limit.Grant
+	out      upstream.Request // the client's, on its way to the upstream
 	hop      upstream.Hop
 	target   string // who answered, "" if no upstream did
 	gone     bool   // the client left before it was answered
@@ -127,30 +128,32 @@ func (g *Gateway) forward(r *request) {
 		r.refuse(problem.BodyTooLarge, "the body is longer than this route allows")
 		return
 	}
-	call, err := r.route.pool.Do(r.Exchange, &r.hop)
-	if err != nil {
-		g.fail(r, err)
+	r.out = upstream.Request{Request: &r.Request, Body: &r.Body, Start: r.Start, From: r.Exchange}
+	call, failure := r.route.pool.Do(&r.out, &r.hop)
+	if failure != nil {
+		g.fail(r, failure)
 		return
 	}
 	defer call.Close()
 	r.target = call.Target()
-	err = r.relay(call)
-	if failure := new(upstream.Error); errors.As(err, &failure) { // after an interim response, nothing followed
-		g.fail(r, failure)
-		return
-	}
-	if err != nil {
-		g.log.Debug("response broken off", "request_id", string(r.hop.RequestID), "target", r.target, "error", err)
-		r.Abort()
+	if err := r.relay(call); err != nil {
+		g.breakOff(r, err)
 	}
 }
 
-// fail answers for an upstream that did not.
-func (g *Gateway) fail(r *request, err error) {
+// breakOff ends a request whose response could not be passed on to its end.
+func (g *Gateway) breakOff(r *request, err error) {
 	var failure *upstream.Error
-	if !errors.As(err, &failure) {
-		panic(err) // Do promises the type
+	if errors.As(err, &failure) { // after an interim response, nothing followed
+		g.fail(r, failure)
+		return
 	}
+	g.log.Debug("response broken off", "request_id", string(r.hop.RequestID), "target", r.target, "error", err)
+	r.Abort()
+}
+
+// fail answers for an upstream that did not.
+func (g *Gateway) fail(r *request, failure *upstream.Error) {
 	r.target = failure.Target
 	if !failure.Sent {
 		r.grant.Refund() // nobody can have served anything

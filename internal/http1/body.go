@@ -29,6 +29,11 @@ func (b *Body) reset(rd *reader, length int64) {
 	*b = Body{rd: rd, length: length, left: max(length, 0), done: length == 0, trailer: Head{Fields: b.trailer.Fields[:0]}}
 }
 
+// NewBody is a body that is at hand. p must not change while it is in use.
+func NewBody(p []byte) *Body {
+	return &Body{rd: &reader{buf: p, w: len(p)}, length: int64(len(p)), left: int64(len(p)), done: len(p) == 0}
+}
+
 // Length is the body's length in bytes, Chunked or UntilClose.
 func (b *Body) Length() int64 { return b.length }
 

@@ -1,6 +1,10 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"strconv"
+)
 
 // Request is the head of a request. Its slices point into the connection's buffer and are valid until the exchange
 // ends. Not safe for concurrent use.
@@ -13,6 +17,43 @@ type Request struct {
 	Host   []byte // the Host field's value, or the authority of an absolute target, which takes precedence
 
 	expectContinue bool
+}
+
+// Clone returns a copy that shares nothing with the connection's buffer, so that it can outlive the exchange.
+func (r *Request) Clone() *Request {
+	size := len(r.Method) + len(r.Target) + len(r.Host)
+	for i := range r.Fields {
+		size += len(r.Fields[i].Name) + len(r.Fields[i].Value)
+	}
+	buf := make([]byte, 0, size)
+	keep := func(p []byte) []byte {
+		buf = append(buf, p...)
+		return buf[len(buf)-len(p) : len(buf) : len(buf)]
+	}
+	c := *r
+	c.Method, c.Target, c.Host = keep(r.Method), keep(r.Target), keep(r.Host)
+	c.Path, c.Query = c.Target[:len(r.Path)], nil
+	if r.Query != nil {
+		c.Query = c.Target[len(r.Path)+1:]
+	}
+	c.Fields = make([]Field, len(r.Fields), len(r.Fields)+2)
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		c.Fields[i] = Field{Name: keep(f.Name), Value: keep(f.Value), Kind: f.Kind}
+	}
+	return &c
+}
+
+// SetLength frames the request anew, for a body of n bytes.
+func (r *Request) SetLength(n int) {
+	r.Fields = slices.DeleteFunc(r.Fields, func(f Field) bool {
+		return f.Kind == ContentLength || f.Kind == TransferEncoding || f.Kind == Trailer || f.Kind == Expect
+	})
+	r.Length, r.Declared, r.coding, r.expectContinue = int64(n), -1, false, false
+	if n > 0 {
+		r.Declared = int64(n)
+		r.Fields = append(r.Fields, Field{Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, int64(n), 10), Kind: ContentLength})
+	}
 }
 
 // Upgrades reports whether the client asks to change the protocol (a WebSocket, for example).

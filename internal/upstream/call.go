@@ -15,7 +15,7 @@ import (
 // response has been passed on, or has been given up.
 type Call struct {
 	conn   *conn
-	x      *http1.Exchange
+	req    *Request
 	sender *sender // nil when the request's body was sent with its head
 }
 
@@ -31,19 +31,18 @@ func (c *Call) Body() *http1.Body { return &c.conn.stream.Body }
 // Tunnel returns the connection to the target after it has switched protocols, and what it has sent already. The
 // connection has no deadline, and Close closes it.
 func (c *Call) Tunnel() (net.Conn, []byte) {
-	c.x.WhenGone(nil)
+	c.req.From.WhenGone(nil)
 	c.conn.nc.SetDeadline(time.Time{})
 	return c.conn.nc, c.conn.stream.Buffered()
 }
 
 // NextInterim reads on after an interim response, to the next response's head.
-// Its error is an *Error, as that of Do.
-func (c *Call) NextInterim() error {
-	err := c.conn.awaitHead(c.x, c.sender)
+func (c *Call) NextInterim() *Error {
+	err := c.conn.awaitHead(c.req, c.sender)
 	if err == nil {
 		return nil
 	}
-	failure := c.conn.explain(c.x, err, c.sender)
+	failure := c.conn.explain(c.req, err, c.sender)
 	failure.Sent = true
 	c.conn.pool.note(c.conn.target, failure)
 	return failure
@@ -51,12 +50,12 @@ func (c *Call) NextInterim() error {
 
 // Close ends the call. The connection is kept for another if this one was complete in both directions.
 func (c *Call) Close() {
-	conn, x, sender := c.conn, c.x, c.sender
-	x.WhenGone(nil)
-	c.x, c.sender = nil, nil
+	conn, req, sender := c.conn, c.req, c.sender
+	req.From.WhenGone(nil)
+	c.req, c.sender = nil, nil
 	sent := true
 	if sender != nil {
-		sent = sender.stop(conn, x)
+		sent = sender.stop(conn, req)
 	}
 	conn.target.inFlight.Add(-1)
 	if upgraded := conn.stream.Response.Upgraded(); !conn.stream.Release() || !sent || upgraded || conn.aborted.Load() {
@@ -74,12 +73,12 @@ type sender struct {
 	ending atomic.Bool   // only the last write is left
 }
 
-func startSender(c *conn, x *http1.Exchange, maxBody int64) *sender {
+func startSender(c *conn, req *Request, maxBody int64) *sender {
 	s := &sender{done: make(chan struct{})}
-	x.ShareBody()
+	req.From.ShareBody()
 	go func() {
 		defer close(s.done)
-		s.err = s.run(c, &x.Body, maxBody)
+		s.err = s.run(c, req.Body, maxBody)
 		var failed *bodyError
 		if errors.As(s.err, &failed) {
 			c.Abort() // the upstream must not take what it got for a whole request
@@ -152,20 +151,20 @@ func (s *sender) left() bool {
 }
 
 // stop ends the sender and reports whether the whole request was sent. If it was not, c is of no use any more.
-func (s *sender) stop(c *conn, x *http1.Exchange) bool {
+func (s *sender) stop(c *conn, req *Request) bool {
 	if !s.left() {
-		c.Abort()    // it waits for the target to read on, perhaps,
-		x.StopBody() // or for the client to send more
+		c.Abort()           // it waits for the target to read on, perhaps,
+		req.From.StopBody() // or for the client to send more
 		<-s.done
 	}
-	x.UnshareBody()
+	req.From.UnshareBody()
 	return s.err == nil
 }
 
 // join tells the exchange as soon as the sender has left, so that its connection can be used again.
-func (s *sender) join(x *http1.Exchange) {
+func (s *sender) join(req *Request) {
 	if s.left() {
-		x.UnshareBody()
+		req.From.UnshareBody()
 	}
 }
 

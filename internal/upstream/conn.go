@@ -35,27 +35,41 @@ type conn struct {
 	total    time.Time  // when the exchange must be over; zero: no bound
 }
 
-// dial opens a connection to t, for a request that came at start.
-func (p *Pool) dial(t *target, start time.Time) (*conn, error) {
+// dial opens a connection to t for a request.
+func (p *Pool) dial(t *target, req *Request) (*conn, *Error) {
 	by := time.Now().Add(p.cfg.Timeouts.Connect)
-	if total := p.cfg.Timeouts.Total; total > 0 && start.Add(total).Before(by) {
-		by = start.Add(total)
+	if total := p.cfg.Timeouts.Total; total > 0 && req.Start.Add(total).Before(by) {
+		by = req.Start.Add(total)
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
-	nc, err := p.dialer.DialContext(ctx, "tcp", t.addr)
+	req.From.WhenGone(aborter(cancel))
+	nc, err := p.connect(ctx, t)
+	req.From.WhenGone(nil)
 	if err != nil {
-		return nil, err
-	}
-	if t.tls {
-		if nc, err = handshake(ctx, nc, t.host); err != nil {
-			return nil, err
+		kind := Connect
+		if ctx.Err() == context.Canceled {
+			kind = ClientGone
 		}
+		return nil, &Error{Kind: kind, Target: t.addr, Err: err}
 	}
 	c := &conn{pool: p, target: t, nc: nc, probe: http1.NewProbe(nc), turn: newTurn(nc)}
 	c.call.conn = c
 	c.stream.Reset(c)
 	return c, nil
+}
+
+// aborter is a way out of a dial when the client leaves.
+type aborter func()
+
+func (a aborter) Abort() { a() }
+
+func (p *Pool) connect(ctx context.Context, t *target) (net.Conn, error) {
+	nc, err := p.dialer.DialContext(ctx, "tcp", t.addr)
+	if err != nil || !t.tls {
+		return nc, err
+	}
+	return handshake(ctx, nc, t.host)
 }
 
 func handshake(ctx context.Context, nc net.Conn, host string) (net.Conn, error) {
@@ -101,25 +115,28 @@ func (c *conn) renew(now time.Time) {
 	c.setReadDeadline(c.deadline)
 }
 
-// setReadDeadline sets the deadline, but not beyond the end of the exchange as a whole.
+// setReadDeadline bounds reading, and setDeadline both reading and writing, within the end of the exchange as a whole. The zero
+// time is no bound of its own.
 //
 // Abort sets the flag first and a deadline in the past after it; whoever replaces that deadline sees the flag.
 func (c *conn) setReadDeadline(t time.Time) {
-	if !c.total.IsZero() && (t.IsZero() || c.total.Before(t)) {
-		t = c.total
-	}
-	c.nc.SetReadDeadline(t)
-	if c.aborted.Load() {
-		c.nc.SetDeadline(past)
-	}
+	c.nc.SetReadDeadline(c.withinTotal(t))
+	c.stayAborted()
 }
 
-// setDeadline bounds the sending of a head and the wait for the answer, likewise.
 func (c *conn) setDeadline(t time.Time) {
-	if !c.total.IsZero() && c.total.Before(t) {
-		t = c.total
+	c.nc.SetDeadline(c.withinTotal(t))
+	c.stayAborted()
+}
+
+func (c *conn) withinTotal(t time.Time) time.Time {
+	if !c.total.IsZero() && (t.IsZero() || c.total.Before(t)) {
+		return c.total
 	}
-	c.nc.SetDeadline(t)
+	return t
+}
+
+func (c *conn) stayAborted() {
 	if c.aborted.Load() {
 		c.nc.SetDeadline(past)
 	}

@@ -69,18 +69,17 @@ func (p *Pool) Close() {
 	}
 }
 
-// Do sends the exchange's request to a target and returns the call when the response has begun. Its error is always
-// an *Error.
-func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
+// Do sends a request to a target and returns the call when the response has begun.
+func (p *Pool) Do(req *Request, hop *Hop) (*Call, *Error) {
 	p.budget.request()
 	var tried tries
-	t := p.pick(x.Start, &tried)
+	t := p.pick(req.Start, &tried)
 	if t == nil {
 		return nil, &Error{Kind: NoTarget}
 	}
 	sent := false
 	for attempt := 0; ; attempt++ {
-		call, err := p.call(t, x, hop)
+		call, err := p.call(t, req, hop)
 		if err == nil {
 			p.noteSuccess(t)
 			return call, nil
@@ -89,20 +88,20 @@ func (p *Pool) Do(x *http1.Exchange, hop *Hop) (*Call, error) {
 		err.Sent = sent
 		p.note(t, err)
 		tried.add(t)
-		if attempt >= p.cfg.Retries.Max || !p.repeatable(x, err) || p.overdue(x) {
+		if attempt >= p.cfg.Retries.Max || !p.repeatable(req, err) || p.overdue(req) {
 			return nil, err
 		}
-		if t = p.pick(x.Start, &tried); t == nil || !p.budget.take() {
+		if t = p.pick(req.Start, &tried); t == nil || !p.budget.take() {
 			return nil, err
 		}
 		p.retries.Add(1)
 	}
 }
 
-// overdue reports whether the time for the exchange as a whole has passed.
-func (p *Pool) overdue(x *http1.Exchange) bool {
+// overdue reports whether the time for the request as a whole has passed.
+func (p *Pool) overdue(req *Request) bool {
 	total := p.cfg.Timeouts.Total
-	return total > 0 && time.Since(x.Start) >= total
+	return total > 0 && time.Since(req.Start) >= total
 }
 
 // tries are the targets that a request has been sent to. Retries are few, so it is a list.
@@ -165,12 +164,12 @@ func (p *Pool) search(from int, will func(*target) bool) *target {
 
 // repeatable reports whether the request may be sent once more: nothing of it was sent, or it is idempotent and its
 // body, if any, is still at hand. Timeouts are not repeated: they would double the load of an upstream that is slow.
-func (p *Pool) repeatable(x *http1.Exchange, err *Error) bool {
-	_, whole := x.Body.Whole()
-	if !whole || x.Upgrades() {
+func (p *Pool) repeatable(req *Request, err *Error) bool {
+	_, whole := req.Body.Whole()
+	if !whole || req.Upgrades() {
 		return err.Kind == Connect
 	}
-	return err.Kind == Connect || err.Kind == Lost && x.Idempotent()
+	return err.Kind == Connect || err.Kind == Lost && req.Idempotent()
 }
 
 // failingAfter is how many failures in a row are worth a line in the log, once until the target answers again.
@@ -204,13 +203,13 @@ func (p *Pool) note(t *target, err *Error) {
 }
 
 // call sends the request to t. A kept connection that turns out to have been closed by the target is replaced once.
-func (p *Pool) call(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
+func (p *Pool) call(t *target, req *Request, hop *Hop) (*Call, *Error) {
 	t.calls.Add(1)
 	t.inFlight.Add(1)
-	call, err := p.callKept(t, x, hop)
-	if call == nil && (err == nil || err.Kind == Lost && p.repeatable(x, err)) {
+	call, err := p.callKept(t, req, hop)
+	if call == nil && (err == nil || err.Kind == Lost && p.repeatable(req, err)) {
 		lost := err != nil
-		call, err = p.callNew(t, x, hop)
+		call, err = p.callNew(t, req, hop)
 		if err != nil {
 			err.Sent = lost
 		}
@@ -222,26 +221,26 @@ func (p *Pool) call(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
 }
 
 // callKept sends the request on a kept connection. Both results are nil if there is none that is good.
-func (p *Pool) callKept(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
-	_, whole := x.Body.Whole()
+func (p *Pool) callKept(t *target, req *Request, hop *Hop) (*Call, *Error) {
+	_, whole := req.Body.Whole()
 	for c := t.popIdle(); c != nil; c = t.popIdle() {
 		if !c.fresh(whole) {
 			c.nc.Close()
 			continue
 		}
-		if call, err := p.attempt(c, x, hop); err == nil || err.Err != errStale {
+		if call, err := p.attempt(c, req, hop); err == nil || err.Err != errStale {
 			return call, err
 		}
 	}
 	return nil, nil
 }
 
-func (p *Pool) callNew(t *target, x *http1.Exchange, hop *Hop) (*Call, *Error) {
-	c, err := p.dial(t, x.Start)
-	if err != nil {
-		return nil, &Error{Kind: Connect, Target: t.addr, Err: err}
+func (p *Pool) callNew(t *target, req *Request, hop *Hop) (*Call, *Error) {
+	c, failure := p.dial(t, req)
+	if failure != nil {
+		return nil, failure
 	}
-	call, failure := p.attempt(c, x, hop)
+	call, failure := p.attempt(c, req, hop)
 	if failure != nil && failure.Err == errStale {
 		failure.Kind, failure.Err = Connect, errSpokeFirst
 	}
@@ -262,33 +261,33 @@ func (p *Pool) keep(c *conn) {
 }
 
 // attempt sends the request on c and waits for the response to begin. If it fails, c is closed.
-func (p *Pool) attempt(c *conn, x *http1.Exchange, hop *Hop) (*Call, *Error) {
-	c.begin(x.Start, p.cfg.Timeouts)
-	x.WhenGone(c)
+func (p *Pool) attempt(c *conn, req *Request, hop *Hop) (*Call, *Error) {
+	c.begin(req.Start, p.cfg.Timeouts)
+	req.From.WhenGone(c)
 	call := &c.call
-	call.x = x
-	c.send(x, hop, call)
-	err := c.awaitHead(x, call.sender)
+	call.req = req
+	c.send(req, hop, call)
+	err := c.awaitHead(req, call.sender)
 	if err == nil {
 		return call, nil
 	}
-	x.WhenGone(nil)
-	failure := c.explain(x, err, call.sender)
+	req.From.WhenGone(nil)
+	failure := c.explain(req, err, call.sender)
 	if call.sender != nil {
-		call.sender.stop(c, x)
+		call.sender.stop(c, req)
 	}
 	c.nc.Close()
 	return nil, failure
 }
 
 // send writes the head, and the body with it if it has been received already. A longer body gets a goroutine.
-func (c *conn) send(x *http1.Exchange, hop *Hop, call *Call) {
+func (c *conn) send(req *Request, hop *Hop, call *Call) {
 	host := ""
 	if c.pool.cfg.Host == config.HostTarget {
 		host = c.target.host
 	}
-	c.out = appendHead(c.out[:0], &x.Request, hop, host, c.target.host)
-	body, whole := x.Body.Whole()
+	c.out = appendHead(c.out[:0], req.Request, hop, host, c.target.host)
+	body, whole := req.Body.Whole()
 	if whole {
 		c.out = append(c.out, body...)
 	}
@@ -300,14 +299,14 @@ func (c *conn) send(x *http1.Exchange, hop *Hop, call *Call) {
 	c.nc.Write(c.out) // a failure is not the end: see turn
 	if !whole {
 		c.setReadDeadline(time.Time{}) // until the body is sent
-		call.sender = startSender(c, x, hop.MaxBody)
+		call.sender = startSender(c, req, hop.MaxBody)
 	}
 }
 
 // awaitHead reads the next head, and passes over 100 Continue, which the client has got already if it wanted it.
-func (c *conn) awaitHead(x *http1.Exchange, s *sender) error {
+func (c *conn) awaitHead(req *Request, s *sender) error {
 	for {
-		if err := c.stream.Next(maxHead, x.IsMethod("HEAD")); err != nil {
+		if err := c.stream.Next(maxHead, req.IsMethod("HEAD")); err != nil {
 			return err
 		}
 		if c.stream.Response.Status != 100 {
@@ -318,23 +317,23 @@ func (c *conn) awaitHead(x *http1.Exchange, s *sender) error {
 		c.responseBegun()
 	}
 	if s != nil {
-		s.join(x)
+		s.join(req)
 	}
 	if c.stream.Response.Upgraded() {
-		return c.upgraded(x, s)
+		return c.upgraded(req, s)
 	}
 	return nil
 }
 
 // upgraded checks that the protocol may be switched. The new one begins where the request ends, so a body that is
 // still being sent is awaited.
-func (c *conn) upgraded(x *http1.Exchange, s *sender) error {
-	if !x.Upgrades() {
+func (c *conn) upgraded(req *Request, s *sender) error {
+	if !req.Upgrades() {
 		return errUpgrade
 	}
 	if s != nil {
 		<-s.done
-		x.UnshareBody()
+		req.From.UnshareBody()
 		if c.aborted.Load() {
 			return os.ErrDeadlineExceeded
 		}
@@ -346,12 +345,12 @@ func (c *conn) upgraded(x *http1.Exchange, s *sender) error {
 var errUpgrade = errors.New("101 Switching Protocols that nobody asked for")
 
 // explain finds out why no response has begun.
-func (c *conn) explain(x *http1.Exchange, err error, s *sender) *Error {
+func (c *conn) explain(req *Request, err error, s *sender) *Error {
 	e := &Error{Kind: Lost, Target: c.target.addr, Err: err}
 	var malformed *http1.Error
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		e.Kind, e.Err = c.explainTimeout(x, s)
+		e.Kind, e.Err = c.explainTimeout(req, s)
 	case errors.As(err, &malformed) || err == errUpgrade:
 		e.Kind = BadResponse
 	case err == io.EOF:
@@ -360,9 +359,9 @@ func (c *conn) explain(x *http1.Exchange, err error, s *sender) *Error {
 	return e
 }
 
-func (c *conn) explainTimeout(x *http1.Exchange, s *sender) (Kind, error) {
+func (c *conn) explainTimeout(req *Request, s *sender) (Kind, error) {
 	if c.aborted.Load() && s != nil {
-		s.stop(c, x)
+		s.stop(c, req)
 		var failed *bodyError
 		if errors.As(s.err, &failed) {
 			return failed.kind, failed.err

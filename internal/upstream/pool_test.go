@@ -178,9 +178,8 @@ func (f *front) handle(x *http1.Exchange) {
 		x.Respond(nil)
 		return
 	}
-	call, err := f.Do(x, &f.hop)
-	if err != nil {
-		failure := err.(*upstream.Error)
+	call, failure := f.Do(of(x), &f.hop)
+	if failure != nil {
 		f.failed.Store(failure)
 		x.Begin(599, []byte("failed"))
 		x.AddString("X-Kind", failure.Kind.Label())
@@ -191,6 +190,11 @@ func (f *front) handle(x *http1.Exchange) {
 	if err := pass(x, call); err != nil {
 		x.Abort()
 	}
+}
+
+// of is the request of a client.
+func of(x *http1.Exchange) *upstream.Request {
+	return &upstream.Request{Request: &x.Request, Body: &x.Body, Start: x.Start, From: x}
 }
 
 // pass passes a response on, simply.

@@ -71,9 +71,9 @@ func tunnels(t *testing.T, pool *upstream.Pool) (addr string) {
 		HeaderTimeout: patience, IdleTimeout: patience, BodyTimeout: patience, WriteTimeout: patience,
 	}
 	s := http1.NewServer(limits, slog.New(slog.DiscardHandler), func(x *http1.Exchange) {
-		call, err := pool.Do(x, &upstream.Hop{RequestID: []byte("id")})
-		if err != nil {
-			t.Error(err)
+		call, failure := pool.Do(of(x), &upstream.Hop{RequestID: []byte("id")})
+		if failure != nil {
+			t.Error(failure)
 			return
 		}
 		defer call.Close()

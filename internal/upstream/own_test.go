@@ -1,0 +1,73 @@
+package upstream_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// head is the head of a request of the gateway's own.
+func head(method string) *http1.Request {
+	r := &http1.Request{Method: []byte(method), Target: []byte("/own"), Path: []byte("/own"), Host: []byte("h")}
+	r.Minor = 1
+	return r
+}
+
+func newPool(t *testing.T, u *url.URL) *upstream.Pool {
+	cfg := settings()
+	cfg.Targets = []*url.URL{u}
+	p := upstream.New(cfg, slog.New(slog.DiscardHandler))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func TestOwnRequest(t *testing.T) {
+	got := make(chan string, 1)
+	addr := target(t, func(w *wire) {
+		r, err := http.ReadRequest(w.r)
+		if err != nil {
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		got <- r.Method + " " + r.URL.Path + " " + string(body)
+		w.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	})
+	p := newPool(t, &url.URL{Scheme: "http", Host: addr})
+	call, failure := p.Do(upstream.Own(t.Context(), head("POST"), []byte("hello")), &upstream.Hop{RequestID: []byte("id")})
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	body, err := call.Body().Next()
+	if string(body) != "ok" || err != nil {
+		t.Errorf("the body is %q, %v", body, err)
+	}
+	call.Close()
+	if r := <-got; r != "POST /own hello" {
+		t.Errorf("the target got %q", r)
+	}
+}
+
+// A request of the gateway's own ends with its context, whatever it waits for.
+func TestOwnRequestEnds(t *testing.T) {
+	for name, scheme := range map[string]string{"waiting for an answer": "http", "connecting": "https"} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			addr := target(t, func(w *wire) {
+				w.r.ReadByte() // of the request, or of the handshake
+				cancel()
+				io.Copy(io.Discard, w)
+			})
+			p := newPool(t, &url.URL{Scheme: scheme, Host: addr})
+			_, failure := p.Do(upstream.Own(ctx, head("GET"), nil), &upstream.Hop{})
+			if failure == nil || failure.Kind != upstream.ClientGone {
+				t.Errorf("the call ended with %v, expected that it was given up", failure)
+			}
+		})
+	}
+}

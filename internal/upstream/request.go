@@ -1,0 +1,64 @@
+package upstream
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sluicegate/sluice/internal/http1"
+)
+
+// Request is what a pool sends: that of a client, whose body may still be on its way, or one of the gateway's own. It must not
+// be changed before its call is closed.
+type Request struct {
+	*http1.Request
+	Body  *http1.Body
+	Start time.Time // when its time began to run
+	From  Client
+}
+
+// Client is the side that a request comes from. An *http1.Exchange is one; see there for the methods.
+type Client interface {
+	WhenGone(http1.Aborter)
+	ShareBody()
+	UnshareBody()
+	StopBody()
+}
+
+// Own is a request of the gateway's own, which ends with ctx instead of with a client. Its head is framed anew for its body.
+func Own(ctx context.Context, head *http1.Request, body []byte) *Request {
+	head.SetLength(len(body))
+	o := &owner{}
+	context.AfterFunc(ctx, o.leave)
+	return &Request{Request: head, Body: http1.NewBody(body), Start: time.Now(), From: o}
+}
+
+// owner stands for the client of a request that has none. Safe for concurrent use.
+type owner struct {
+	mu    sync.Mutex
+	abort http1.Aborter
+	left  bool
+}
+
+func (o *owner) WhenGone(a http1.Aborter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.abort = a
+	if o.left && a != nil {
+		a.Abort()
+	}
+}
+
+func (o *owner) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.left = true
+	if o.abort != nil {
+		o.abort.Abort()
+	}
+}
+
+// A body that is at hand goes out with its head and is never waited for.
+func (*owner) ShareBody()   {}
+func (*owner) UnshareBody() {}
+func (*owner) StopBody()    {}
