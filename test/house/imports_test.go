@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"internal/config":  {"gcra", "internal/lease"},
 	"internal/http1":   {},
 	"internal/problem": {"internal/http1"},
+	"internal/spool":   {},
 	"internal/version": {},
 
 	// limits that nodes share
