@@ -18,10 +18,14 @@ type Route struct {
 	MaxBody Size `yaml:"max_body"`
 	// Limits that apply to it, keys of Config.Limits, at most 8. A request has to pass all of them. Default none.
 	Limits []string `yaml:"limits"`
+	// Coalesce lets requests for the same share one call. Default nil: each has its own.
+	Coalesce *Coalesce `yaml:"coalesce"`
+	// Merge sends requests that differ as one. Default nil: each is sent alone.
+	Merge *Merge `yaml:"merge"`
 }
 
 func (*Route) forthcoming() []string {
-	return []string{"cache", "coalesce", "merge", "async"}
+	return []string{"cache", "async"}
 }
 
 func (t *Route) validate(at *node, r *report) {

@@ -5,9 +5,10 @@
 // more than the file may hold is cut off. So a slow reader slows nobody, and nobody makes memory or disk grow without
 // bound. No file is written as long as every reader keeps within the window, as a lone reader always does.
 //
-//	body := spool.New(spool.Options{}, 2) // two readers are on their way
+//	body := spool.New(spool.Options{})
+//	body.Expect(2) // readers are on their way
 //	go func() { io.Copy(body, src); body.Close(nil) }()
-//	r := body.NewReader()
+//	r := body.Open()
 //	defer r.Close()
 //	for p, err := r.Next(); err == nil; p, err = r.Next() { … }
 package spool
@@ -58,9 +59,11 @@ type Body struct {
 	err      error // what ended the body too early
 }
 
-// New makes an empty body that expected readers are on their way to: nothing that they need is dropped before they are there.
-// Each must call NewReader or Decline.
-func New(o Options, expected int) *Body {
+// unsettled stands for the readers that are on their way until Expect says how many they are.
+const unsettled = 1 << 40
+
+// New makes an empty body. Nothing of it is dropped before Expect has been called.
+func New(o Options) *Body {
 	if o.Window <= 0 {
 		o.Window = defaultWindow
 	}
@@ -70,8 +73,8 @@ func New(o Options, expected int) *Body {
 	b := &Body{
 		window:   max(o.Window/Block, 2),
 		file:     spill{dir: o.Dir, blocks: max(o.File/Block, 1)},
-		expected: expected,
-		readers:  make(map[*Reader]struct{}, expected),
+		expected: unsettled,
+		readers:  make(map[*Reader]struct{}),
 	}
 	b.more.L, b.space.L = &b.mu, &b.mu
 	return b
@@ -192,37 +195,43 @@ func (b *Body) joinableLocked() bool {
 	return b.dropped == 0 && (b.expected > 0 || len(b.readers) > 0)
 }
 
-// NewReader returns a reader that stands at the beginning, for one of those who were expected. It must be closed.
-func (b *Body) NewReader() *Reader {
+// Expect says that n readers are on their way, those who are here already among them. The beginning is kept for them: each must call Open or
+// Decline. It must be called once.
+func (b *Body) Expect(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.expected--
-	return b.addLocked()
+	b.expected = max(b.expected-unsettled+n, 0)
+	b.space.Signal()
+	b.releaseLocked()
+}
+
+// Open returns a reader that stands at the beginning. It must be closed. One who was not expected may come too, and gets nil if the
+// beginning is gone, or everybody has left; that costs one of those who were expected its certainty, and no more.
+func (b *Body) Open() *Reader {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.joinableLocked() {
+		return nil
+	}
+	b.comeLocked()
+	r := &Reader{body: b}
+	b.readers[r] = struct{}{}
+	return r
 }
 
 // Decline says that one of those who were expected will not come.
 func (b *Body) Decline() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.expected--
+	b.comeLocked()
 	b.space.Signal()
 	b.releaseLocked()
 }
 
-// Join returns a reader for somebody who was not expected, nil if the beginning is gone, or if everybody has left.
-func (b *Body) Join() *Reader {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.joinableLocked() {
-		return nil
+func (b *Body) comeLocked() {
+	if b.expected > 0 {
+		b.expected--
 	}
-	return b.addLocked()
-}
-
-func (b *Body) addLocked() *Reader {
-	r := &Reader{body: b}
-	b.readers[r] = struct{}{}
-	return r
 }
 
 // Reader reads a body from its beginning. Only Abort may be called from another goroutine.

@@ -23,6 +23,12 @@ func content(n int) []byte {
 	return p
 }
 
+func started(o spool.Options, expected int) *spool.Body {
+	b := spool.New(o)
+	b.Expect(expected)
+	return b
+}
+
 func readAll(r *spool.Reader) ([]byte, error) {
 	var all []byte
 	for {
@@ -40,11 +46,11 @@ func readAll(r *spool.Reader) ([]byte, error) {
 func TestManyReaders(t *testing.T) {
 	const readers = 20
 	want := content(5<<20 + 17)
-	b := spool.New(spool.Options{Window: 2 * spool.Block, Dir: t.TempDir()}, readers)
+	b := started(spool.Options{Window: 2 * spool.Block, Dir: t.TempDir()}, readers)
 	var wg sync.WaitGroup
 	for range readers {
 		wg.Go(func() {
-			r := b.NewReader()
+			r := b.Open()
 			defer r.Close()
 			if got, err := readAll(r); err != nil || sha256.Sum256(got) != sha256.Sum256(want) {
 				t.Errorf("a reader got %d bytes and %v, expected %d", len(got), err, len(want))
@@ -65,12 +71,12 @@ func TestModel(t *testing.T) {
 		window := rapid.IntRange(2, 4).Draw(t, "window")
 		file := rapid.IntRange(1, 8).Draw(t, "file")
 		want := content(rapid.IntRange(0, 20*spool.Block).Draw(t, "size"))
-		b := spool.New(spool.Options{Window: window * spool.Block, File: int64(file) * spool.Block, Dir: dir}, 1)
+		b := started(spool.Options{Window: window * spool.Block, File: int64(file) * spool.Block, Dir: dir}, 1)
 		type reader struct {
 			*spool.Reader
 			off int
 		}
-		readers := []*reader{{Reader: b.NewReader()}}
+		readers := []*reader{{Reader: b.Open()}}
 		step := func(r *reader) error {
 			p, err := r.Next()
 			if !bytes.Equal(p, want[r.off:r.off+len(p)]) {
@@ -93,7 +99,7 @@ func TestModel(t *testing.T) {
 				}
 			}
 			if rapid.Bool().Draw(t, "joins") {
-				if r := b.Join(); r != nil {
+				if r := b.Open(); r != nil {
 					readers = append(readers, &reader{Reader: r})
 				} else if written < spool.Block*window {
 					t.Fatal("the beginning is gone although the window is not full")
@@ -122,7 +128,7 @@ func TestModel(t *testing.T) {
 
 func TestWriterWaitsForTheFastestReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := spool.New(spool.Options{Window: 2 * spool.Block}, 1)
+		b := started(spool.Options{Window: 2 * spool.Block}, 1)
 		written := make(chan int, 1)
 		go func() {
 			n, err := b.Write(make([]byte, 10*spool.Block))
@@ -133,7 +139,7 @@ func TestWriterWaitsForTheFastestReader(t *testing.T) {
 			written <- n
 		}()
 		synctest.Wait()
-		r := b.NewReader()
+		r := b.Open()
 		for range 3 {
 			r.Next()
 		}
@@ -142,7 +148,7 @@ func TestWriterWaitsForTheFastestReader(t *testing.T) {
 		if n := <-written; n != 5*spool.Block {
 			t.Errorf("%d blocks were written ahead of a reader of 3, expected a window of 2", n/spool.Block-3)
 		}
-		if b.Joinable() || b.Join() != nil {
+		if b.Joinable() || b.Open() != nil {
 			t.Error("an abandoned body can be joined")
 		}
 	})
@@ -150,8 +156,8 @@ func TestWriterWaitsForTheFastestReader(t *testing.T) {
 
 func TestAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := spool.New(spool.Options{}, 1)
-		r := b.NewReader()
+		b := started(spool.Options{}, 1)
+		r := b.Open()
 		defer r.Close()
 		go func() {
 			synctest.Wait()
@@ -164,8 +170,8 @@ func TestAbort(t *testing.T) {
 }
 
 func TestErrorReachesReadersBehindTheData(t *testing.T) {
-	b := spool.New(spool.Options{}, 1)
-	r := b.NewReader()
+	b := started(spool.Options{}, 1)
+	r := b.Open()
 	defer r.Close()
 	b.Write([]byte("some"))
 	broken := errors.New("broken")
@@ -177,8 +183,8 @@ func TestErrorReachesReadersBehindTheData(t *testing.T) {
 
 // A disk that takes nothing costs those who need it, and nobody else.
 func TestNoDisk(t *testing.T) {
-	b := spool.New(spool.Options{Window: 2 * spool.Block, Dir: "/nonexistent"}, 2)
-	fast, slow := b.NewReader(), b.NewReader()
+	b := started(spool.Options{Window: 2 * spool.Block, Dir: "/nonexistent"}, 2)
+	fast, slow := b.Open(), b.Open()
 	want := content(6 * spool.Block)
 	go func() { b.Write(want); b.Close(nil) }()
 	got, err := readAll(fast)
@@ -195,8 +201,8 @@ func TestNoDisk(t *testing.T) {
 // The file has no name, and a body that all keep up with has none at all.
 func TestNothingIsLeftOnDisk(t *testing.T) {
 	dir := t.TempDir()
-	b := spool.New(spool.Options{Window: 2 * spool.Block, Dir: dir}, 2)
-	fast, slow := b.NewReader(), b.NewReader()
+	b := started(spool.Options{Window: 2 * spool.Block, Dir: dir}, 2)
+	fast, slow := b.Open(), b.Open()
 	go func() { b.Write(make([]byte, 20*spool.Block)); b.Close(nil) }()
 	if _, err := readAll(fast); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,124 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Coalesce says how requests that ask for the same share one call.
+type Coalesce struct {
+	// Hold is how long a request may wait for others before its call is sent, 0 to 1m; 0 sends at once. Default 50ms.
+	Hold Duration `yaml:"hold"`
+	// MaxBatch is how many requests wait for one call to be sent at most, 1 to 100000. Default 128.
+	MaxBatch int `yaml:"max_batch"`
+	// Policy says when to send within these bounds. Default timer.
+	Policy FlushPolicy `yaml:"policy"`
+	// CallCost is what a call is worth: how long one request may wait to save one. 1us to 1h, default 25ms.
+	CallCost Duration `yaml:"call_cost"`
+	// Freshness says whether a call under way may answer a request that came after it was sent. Default strict.
+	Freshness Freshness `yaml:"freshness"`
+	// ShareBy are header fields whose values tell apart who may share: with them named, requests that carry credentials may
+	// share with those that carry the same values. At most 16. Default none.
+	ShareBy []string `yaml:"share_by"`
+}
+
+// FlushPolicy is when the call of those who wait is sent.
+type FlushPolicy string
+
+// The policies.
+const (
+	PolicyImmediate FlushPolicy = "immediate" // at once
+	PolicyTimer     FlushPolicy = "timer"     // when the first has waited for the hold time
+	PolicySize      FlushPolicy = "size"      // when the batch is full
+	PolicyBalance   FlushPolicy = "balance"   // when they have waited for as long, together, as a call is worth
+	PolicyThreshold FlushPolicy = "threshold" // when they are as many as the rate of arrivals makes worthwhile
+)
+
+func (FlushPolicy) values() []string {
+	return []string{"immediate", "timer", "size", "balance", "threshold"}
+}
+
+// Freshness is how old an answer may be when it is shared.
+type Freshness string
+
+// The choices of freshness.
+const (
+	Strict  Freshness = "strict"  // from a call that was sent after the request came
+	Relaxed Freshness = "relaxed" // from a call that was under way when it came, too
+)
+
+func (Freshness) values() []string { return []string{"strict", "relaxed"} }
+
+func (c *Coalesce) defaults() {
+	*c = Coalesce{Hold: 50 * time.Millisecond, MaxBatch: 128, Policy: PolicyTimer, CallCost: 25 * time.Millisecond, Freshness: Strict}
+}
+
+// maxShareBy bounds what is read of every request to tell who may share.
+const maxShareBy = 16
+
+func (c *Coalesce) validate(at *node, r *report) {
+	r.flush(at, c.Hold, c.CallCost)
+	r.between(at.get("max_batch"), c.MaxBatch, 1, 100_000)
+	r.shareBy(at.get("share_by"), c.ShareBy)
+}
+
+// flush reports what is no time to send a batch at.
+func (r *report) flush(at *node, hold, callCost Duration) {
+	r.durationBetween(at.get("hold"), hold, 0, time.Minute)
+	r.durationBetween(at.get("call_cost"), callCost, time.Microsecond, time.Hour)
+}
+
+// Merge says how requests that differ are sent as one: their JSON bodies as an array, whose answers are handed back by
+// position.
+type Merge struct {
+	// Hold is how long a request may wait for others, 0 to 1m. Default 10ms.
+	Hold Duration `yaml:"hold"`
+	// MaxBatch is how many requests make one call at most, 1 to 10000. Default 32.
+	MaxBatch int `yaml:"max_batch"`
+	// Policy says when to send within these bounds. Default timer.
+	Policy FlushPolicy `yaml:"policy"`
+	// CallCost is what a call is worth: how long one request may wait to save one. 1us to 1h, default 50ms.
+	CallCost Duration `yaml:"call_cost"`
+	// OnError says what becomes of the requests of a call that failed as a whole. Default each.
+	OnError MergeOnError `yaml:"on_error"`
+	// MaxItem bounds a request's body; a longer one is sent alone. 1B to 16MiB, default 1MiB.
+	MaxItem Size `yaml:"max_item"`
+	// ShareBy are header fields whose values must agree for requests to be merged. At most 16. Default none.
+	ShareBy []string `yaml:"share_by"`
+}
+
+// MergeOnError is what becomes of the requests of a call that failed as a whole.
+type MergeOnError string
+
+// The choices.
+const (
+	MergeEach MergeOnError = "each" // each is sent alone
+	MergeFail MergeOnError = "fail" // each gets the failure
+)
+
+func (MergeOnError) values() []string { return []string{"each", "fail"} }
+
+func (m *Merge) defaults() {
+	*m = Merge{Hold: 10 * time.Millisecond, MaxBatch: 32, Policy: PolicyTimer, CallCost: 50 * time.Millisecond, OnError: MergeEach, MaxItem: MiB}
+}
+
+func (m *Merge) validate(at *node, r *report) {
+	r.flush(at, m.Hold, m.CallCost)
+	r.between(at.get("max_batch"), m.MaxBatch, 1, 10_000)
+	r.sizeBetween(at.get("max_item"), m.MaxItem, 1, 16*MiB)
+	r.shareBy(at.get("share_by"), m.ShareBy)
+}
+
+// shareBy reports what are no header fields to tell apart who may share.
+func (r *report) shareBy(list *node, names []string) {
+	if len(names) > maxShareBy {
+		r.errorf(list, "%d header fields, expected at most %d", len(names), maxShareBy)
+	}
+	for i, name := range names {
+		r.fieldName(list.item(i), name)
+		if slices.ContainsFunc(names[:i], func(other string) bool { return strings.EqualFold(name, other) }) {
+			r.errorf(list.item(i), "duplicate header field %s, expected it once", name)
+		}
+	}
+}
