@@ -1,0 +1,2 @@
+// Package coalesce answers requests that arrive together with one call.
+package coalesce
