@@ -109,6 +109,16 @@ func (x *Exchange) Add(name, value []byte) { x.conn.out = AppendField(x.conn.out
 // AddString is Add for strings.
 func (x *Exchange) AddString(name, value string) { x.conn.out = AppendField(x.conn.out, name, value) }
 
+// AddLines writes field lines that were made before, with [AppendField].
+func (x *Exchange) AddLines(lines []byte) { x.conn.out = append(x.conn.out, lines...) }
+
+// AddSeconds writes a field whose value is a number of seconds, 0 or more.
+func (x *Exchange) AddSeconds(name string, d time.Duration) {
+	out := append(append(x.conn.out, name...), ": "...)
+	out = strconv.AppendInt(out, int64(d/time.Second), 10)
+	x.conn.out = append(out, crlf...)
+}
+
 // AddDate writes the Date field, of the time when the request came.
 func (x *Exchange) AddDate() {
 	c := x.conn

@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"internal/meter":    {"internal/config", "window"},
 	"internal/limit":    {"gcra", "internal/config", "internal/http1", "internal/redislimit"},
 	"internal/upstream": {"internal/config", "internal/http1"},
+	"internal/cache":    {"internal/config", "internal/http1"},
 
 	// what stages stand on
 	"internal/datadir": {},
