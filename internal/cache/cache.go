@@ -79,10 +79,13 @@ func (c *Cache) MaxBody() int64 {
 }
 
 // Learn takes down what a response says about the next ones of its key: what they vary by, and whether they are
-// shareable. p is the plan that the verdict is about.
+// shareable; and it drops what is stored of the key if the response takes its place without being stored. p is the plan that the verdict is about.
 func (c *Cache) Learn(p *Plan, v *Verdict, now time.Time) {
 	if p.Pass != NoReason {
 		return
+	}
+	if v.replaces && !v.Store && c.store != nil {
+		c.store.drop(p.hash)
 	}
 	if v.Unshareable {
 		c.apart.remember(p.hash, now)

@@ -45,12 +45,15 @@ func (c *Cache) newEntry(resp *http1.Response, s *facts, v *Verdict, t Times) *E
 	for i := range resp.Fields {
 		size += len(resp.Fields[i].Name) + len(resp.Fields[i].Value) + len(": \r\n")
 	}
-	e.block = make([]byte, 0, size+len(via11))
+	e.block = make([]byte, 0, size+len(via11)+len("Date: \r\n")+len(http1.TimeFormat))
 	for i := range resp.Fields {
 		f := &resp.Fields[i]
 		if kept(f) && !s.hides(f.Name) && (c.drop == nil || !c.drop(f.Name)) {
 			e.block = http1.AppendField(e.block, f.Name, f.Value)
 		}
+	}
+	if !s.hasDate { // RFC 9110 section 6.6.1: who keeps a response without a date gives it one
+		e.block = http1.AppendField(e.block, "Date", t.Response.UTC().Format(http1.TimeFormat))
 	}
 	e.block = append(e.block, viaOf(resp.Minor)...) // RFC 9110 section 7.6.3
 	e.adopt(s, t, v.FreshFor)

@@ -1,6 +1,9 @@
 package cache
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // stripes is how many counters tell the generations of resources apart. Two resources that share one are written to
 // together as far as the fence knows: a call may be thrown away that need not be.
@@ -16,26 +19,21 @@ const stripes = 1 << 14
 type fence struct{ stripe [stripes]stripe }
 
 type stripe struct {
-	mu    sync.RWMutex // held for reading while an answer is put into the store, so that no write comes between check and put
-	count uint64       // guarded by mu
+	mu    sync.RWMutex  // held for reading while an answer is put into the store, so that no write comes between check and put
+	count atomic.Uint64 // changes only while mu is held
 }
 
 func (f *fence) of(base uint64) *stripe { return &f.stripe[base%stripes] }
 
 // generation is the number of writes so far to the resource, or others of its stripe.
-func (f *fence) generation(base uint64) uint64 {
-	s := f.of(base)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.count
-}
+func (f *fence) generation(base uint64) uint64 { return f.of(base).count.Load() }
 
 // unless calls put if nothing was written to the resource since its generation was noted. put must not block.
 func (f *fence) unless(base, generation uint64, put func()) bool {
 	s := f.of(base)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.count != generation {
+	if s.count.Load() != generation {
 		return false
 	}
 	put()
@@ -47,6 +45,6 @@ func (f *fence) write(base uint64, drop func()) {
 	s := f.of(base)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count++
+	s.count.Add(1)
 	drop()
 }

@@ -23,6 +23,7 @@ type facts struct {
 	date         time.Time // of Date; the time it came without a valid one
 	expires      time.Time // of Expires, the earliest of several; zero if malformed
 	hasExpires   bool
+	hasDate      bool
 	age          time.Duration // of Age, 0 without a valid one
 	personal     bool          // a field that is meant for one client: Set-Cookie
 	challenge    bool          // asks for credentials
@@ -49,7 +50,10 @@ func (s *facts) field(f *http1.Field, came time.Time) {
 	case 4:
 		if http1.EqualFold(name, "etag") {
 			s.etag = tagOf(f.Value)
+		} else if http1.EqualFold(name, "vary") {
+			s.varyAll = s.varyAll || hasElement(f.Value, "*")
 		} else if http1.EqualFold(name, "date") {
+			s.hasDate = true
 			if t, err := http.ParseTime(string(f.Value)); err == nil {
 				s.date = t
 			}
@@ -81,9 +85,6 @@ func (s *facts) field(f *http1.Field, came time.Time) {
 		s.challenge = s.challenge || http1.EqualFold(name, "www-authenticate")
 	case 19:
 		s.personal = s.personal || http1.EqualFold(name, "authentication-info")
-	}
-	if len(f.Name) == 4 && http1.EqualFold(f.Name, "vary") {
-		s.varyAll = s.varyAll || hasElement(f.Value, "*")
 	}
 }
 

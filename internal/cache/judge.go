@@ -20,6 +20,9 @@ type Verdict struct {
 	// Unshareable says that the next responses of this key will hardly be shareable either: [Cache.Learn] remembers it.
 	Unshareable bool
 
+	// replaces says that what is stored under the request's key is out of date, whether the response is stored or not.
+	replaces bool
+
 	vary   []string // what the response varies by, by itself
 	values []byte   // the leader's values of those fields
 	known  []string // what the resource's answers vary by from now on
@@ -45,6 +48,7 @@ func (c *Cache) Judge(req *http1.Request, resp *http1.Response, p *Plan, t Times
 		v.FreshFor = s.freshFor(c.route, t)
 		v.Store = v.FreshFor > 0 || s.worthKeeping()
 	}
+	v.replaces = p.Store && s.lasting()
 	if v.Share || v.Store {
 		v.vary = names
 		v.values = appendVaried(nil, names, &req.Head)
@@ -83,7 +87,16 @@ func (s *facts) shareable() bool {
 
 // lasting reports whether the next response is likely to be like this one. Errors and parts pass.
 func (s *facts) lasting() bool {
-	return s.status >= 200 && s.status < 500 && s.status != 206 && s.status != 304 && s.status != 401 && !s.challenge && !s.partial
+	return s.status >= 200 && s.status < 500 && !s.partial && !s.challenge && !passing(s.status)
+}
+
+// passing reports whether a status below 500 says nothing about the resource, but about this request or this moment.
+func passing(status int) bool {
+	switch status {
+	case 206, 304, 401, 407, 408, 416, 425, 429:
+		return true
+	}
+	return false
 }
 
 // permits applies RFC 9111 section 3.5: the answer to a request with Authorization is its own, unless it says public,

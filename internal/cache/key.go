@@ -61,10 +61,39 @@ func appendSteering(dst []byte, h *http1.Head, trusted bool) (_ []byte, any bool
 			continue
 		}
 		any = true
-		dst = append(dst, 1)
+		if trusted && http1.EqualFold(f.Name, "forwarded") {
+			dst = appendForwarded(append(dst, byTrustedProxy), f.Value)
+			continue
+		}
+		dst = append(dst, byClient)
 		dst = binary.AppendUvarint(dst, uint64(len(f.Name)))
 		dst = appendLower(dst, f.Name)
 		dst = appendPart(dst, f.Value)
 	}
-	return append(dst, 0), any
+	return append(dst, endOfFields), any
+}
+
+// What stands before a steering field in a key.
+const (
+	endOfFields = iota
+	byClient
+	byTrustedProxy
+)
+
+// appendForwarded appends a Forwarded field (RFC 7239) of a trusted proxy without its for= and by=, which say who asks and
+// differ for every client.
+func appendForwarded(dst, value []byte) []byte {
+	for len(value) > 0 {
+		var parameter []byte
+		if i := bytes.IndexAny(value, ",;"); i >= 0 {
+			parameter, value = value[:i], value[i+1:]
+		} else {
+			parameter, value = value, nil
+		}
+		name, _, _ := bytes.Cut(trim(parameter), equals)
+		if len(parameter) > 0 && !http1.EqualFold(name, "for") && !http1.EqualFold(name, "by") {
+			dst = appendPart(dst, parameter)
+		}
+	}
+	return append(dst, 0)
 }

@@ -19,12 +19,12 @@ const (
 	Body                // a GET with a body means whatever its origin wants it to
 	NoStore             // the request says so
 	Precondition        // If-Match and the like, which only the origin may judge
-	Malformed           // too large a key, or fields that should be there once
+	TooLarge            // a key too large to be remembered
 )
 
 // String names the reason in logs and metrics.
 func (r Reason) String() string {
-	return [...]string{"", "method", "upgrade", "body", "no-store", "precondition", "malformed"}[r]
+	return [...]string{"", "method", "upgrade", "body", "no-store", "precondition", "too large"}[r]
 }
 
 // Plan is what a request allows before any upstream is asked. It is filled by [Cache.Plan]; its zero value is ready for
@@ -97,7 +97,7 @@ func (c *Cache) Plan(p *Plan, req *http1.Request, trusted bool, now time.Time) {
 	}
 	c.writeKey(p, req, trusted)
 	if p.key > maxKey {
-		p.Pass = Malformed
+		p.Pass = TooLarge
 		return
 	}
 	p.Known = c.apart.known(p.hash, now)

@@ -111,6 +111,7 @@ func (e *Entry) Begin(x *http1.Exchange, r Reply, now time.Time) {
 		e.addRange(x, r)
 	case 416:
 		x.Begin(416, nil)
+		x.AddDate()
 		e.addRange(x, r)
 		return
 	}

@@ -181,6 +181,7 @@ func (c *Config) validate(at *node, r *report) {
 	c.nameUpstreams(at.get("upstreams"), r)
 	c.validateRoutes(at.get("routes"), r)
 	c.validateLimits(at, r)
+	c.validateCaches(at, r)
 }
 
 // validateListeners reports listeners on one address, where the file names one of them.

@@ -227,7 +227,10 @@ func TestEveryKey(t *testing.T) {
 			},
 		},
 		Routes: []*config.Route{
-			{Path: "/", Methods: []string{"M-SEARCH"}, Upstream: "1", MaxBody: 1e9, Limits: []string{"3", "2"}},
+			{Path: "/", Methods: []string{"M-SEARCH"}, Upstream: "1", MaxBody: 1e9, Limits: []string{"3", "2"}, Cache: &config.Cache{
+				MaxBytes: config.MiB, MaxObject: config.KiB, MaxTTL: 2 * time.Second, MinTTL: time.Second, DefaultTTL: 500 * time.Millisecond,
+				Heuristic: true, Shared: true,
+			}},
 		},
 		Path: path,
 	}

@@ -100,7 +100,7 @@ func documentedKeys(t *testing.T) map[string]documented {
 limits: {NAME: {rate: 1/s, match: {}, overrides: {NAME: {rate: 1/s}}}}
 identify: {sources: [{api_key: {header: H, file: F}}, {address: {}}]}
 upstreams: {NAME: {targets: ["http://a"], health: {path: /}}}
-routes: [{path: /, upstream: NAME, coalesce: {}, merge: {}}]
+routes: [{path: /, upstream: NAME, cache: {}, coalesce: {}, merge: {}}]
 `
 	keys := "keys: [{name: a, sha256: " + strings.Repeat("0", 64) + "}]"
 	c, err := config.Parse("sluice.yaml", []byte(file), nil, func(string) ([]byte, error) { return []byte(keys), nil })

@@ -18,6 +18,8 @@ type Route struct {
 	MaxBody Size `yaml:"max_body"`
 	// Limits that apply to it, keys of Config.Limits, at most 8. A request has to pass all of them. Default none.
 	Limits []string `yaml:"limits"`
+	// Cache keeps answers. Default nil: none are kept.
+	Cache *Cache `yaml:"cache"`
 	// Coalesce lets requests for the same share one call. Default nil: each has its own.
 	Coalesce *Coalesce `yaml:"coalesce"`
 	// Merge sends requests that differ as one. Default nil: each is sent alone.
@@ -25,7 +27,7 @@ type Route struct {
 }
 
 func (*Route) forthcoming() []string {
-	return []string{"cache", "async"}
+	return []string{"async"}
 }
 
 func (t *Route) validate(at *node, r *report) {
