@@ -21,6 +21,9 @@ type Coalesce struct {
 	// ShareBy are header fields whose values tell apart who may share: with them named, requests that carry credentials may
 	// share with those that carry the same values. At most 16. Default none.
 	ShareBy []string `yaml:"share_by"`
+	// ShareAcross are header fields that name clients in Identify and that answers do not depend on: requests that differ in them
+	// may share. Not Authorization or Cookie. At most 16. Default none: who comes with such a field shares with nobody.
+	ShareAcross []string `yaml:"share_across"`
 }
 
 // FlushPolicy is when the call of those who wait is sent.
@@ -61,6 +64,12 @@ func (c *Coalesce) validate(at *node, r *report) {
 	r.flush(at, c.Hold, c.CallCost)
 	r.between(at.get("max_batch"), c.MaxBatch, 1, 100_000)
 	r.shareBy(at.get("share_by"), c.ShareBy)
+	r.shareBy(at.get("share_across"), c.ShareAcross)
+	for i, name := range c.ShareAcross {
+		if strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Cookie") {
+			r.errorf(at.get("share_across").item(i), "%s is a credential: expected a field that names clients, or share_by", name)
+		}
+	}
 }
 
 // flush reports what is no time to send a batch at.

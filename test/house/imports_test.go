@@ -63,7 +63,7 @@ var allowed = map[string][]string{
 }
 
 // libraries may be used by anybody's program, so they import the standard library alone.
-var libraries = []string{"gcra", "window"}
+var libraries = []string{"coalesce", "gcra", "window"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range packages(t) {
