@@ -2,6 +2,7 @@ package coalesce
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -129,7 +130,7 @@ func (g *Group[I, V]) Do(ctx context.Context, key string, item I, opt *Options[I
 	}
 	v, o, err := p.call.wait(ctx, w, p.joined)
 	switch {
-	case err == ErrNotShared:
+	case errors.Is(err, ErrNotShared):
 		o = g.pass(hash, w, opt, o, err)
 	case p.joined:
 		g.observe(g.single(hash, w, opt, JoinedCall, o, err))

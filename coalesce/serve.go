@@ -10,7 +10,7 @@ import (
 // serveLocked makes the slot a call.
 func (c *Call[I, V]) serveLocked(r Reason, now time.Duration) {
 	g, e := c.group, c.entry
-	c.phase, c.started = serving, max(now, c.opened)
+	c.phase, c.started = serving, max(now, c.last.arrived) // clocks are read before the lock is taken
 	c.stopLocked()
 	c.items = make([]I, 0, c.size)
 	for w := c.first; w != nil; w = w.next {
@@ -42,10 +42,11 @@ func (c *Call[I, V]) run() {
 	defer c.group.running.Done()
 	defer func() {
 		if !returned {
-			err = &PanicError{Value: ErrGoexit, Stack: debug.Stack()}
-			if r := recover(); r != nil {
-				err = &PanicError{Value: r, Stack: debug.Stack()}
+			value := recover()
+			if value == nil {
+				value = ErrGoexit
 			}
+			err = &PanicError{Value: value, Stack: debug.Stack()}
 		}
 		c.finish(v, err)
 	}()

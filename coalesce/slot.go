@@ -159,6 +159,7 @@ func (c *Call[I, V]) stateLocked(now time.Duration, arrival bool, seen *arrivals
 // So questions have numbers, and an answer that comes after one to a later question is not heard, except to serve.
 func (c *Call[I, V]) consult(s State, number uint64) {
 	d, sane := ask(c.opt.Policy, s)
+	now := c.group.now()
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	if c.phase != waiting {
@@ -169,25 +170,24 @@ func (c *Call[I, V]) consult(s State, number uint64) {
 	}
 	switch {
 	case d.Serve:
-		c.serveLocked(ByPolicy, s.Now)
+		c.serveLocked(ByPolicy, now)
 	case number > c.told:
 		c.told = number
-		c.armLocked(s.Now, d.After)
+		c.armLocked(now, s.Now, d.After)
 	}
 }
 
-// armLocked sets the timer to the next question, or to when the slot has to be served.
-func (c *Call[I, V]) armLocked(now, after time.Duration) {
-	wake := c.opened + c.opt.Hold
-	if after > 0 && after < wake-now {
-		wake = now + after
+// armLocked sets the timer to the next question, which is due some time after the last one, or to when the slot has to be served.
+func (c *Call[I, V]) armLocked(now, asked, after time.Duration) {
+	c.wake = c.opened + c.opt.Hold
+	if after > 0 && after < c.wake-asked {
+		c.wake = asked + after
 	}
 	if c.timer == nil {
-		c.timer = time.AfterFunc(wake-now, c.ring)
+		c.timer = time.AfterFunc(c.wake-now, c.ring)
 	} else {
-		c.timer.Reset(wake - now) // even if it's set to that time: it may have rung already
+		c.timer.Reset(c.wake - now) // even if it's set to that time: it may have rung already
 	}
-	c.wake = wake
 }
 
 // ring is called by the timer.
