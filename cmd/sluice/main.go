@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newCounter(), newDemo(), newCheck(), newLimits(), newOrigin(), newVersion())
+	root.AddCommand(newServe(), newProxy(), newCounter(), newDemo(), newCheck(), newLimits(), newOrigin(), newVersion())
 	return root
 }
 

@@ -58,7 +58,13 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		Name: "sluice_config_reloads_total", Help: "Attempts to apply the configuration file anew, by result.",
 	}, []string{"result"})
 	n.reg.MustRegister(n.loads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	n.gate = gateway.New(cfg, n.state.meter, n.state.limits, n.log, n.reg)
+	n.gate = gateway.New(cfg, gateway.Options{
+		Meter:    n.state.meter,
+		Limits:   n.state.limits,
+		SpoolDir: n.state.spoolDir(),
+		Log:      n.log,
+		Metrics:  n.reg,
+	})
 	n.admin = admin.New(admin.Options{
 		Token:   cfg.Admin.Token,
 		PProf:   cfg.Admin.PProf,

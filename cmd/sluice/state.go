@@ -59,6 +59,14 @@ func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) 
 	return s, nil
 }
 
+// spoolDir is where large answers wait for slow clients: beside what is kept, where there is room, or "" for the system's place.
+func (s *state) spoolDir() string {
+	if s.dir == nil {
+		return ""
+	}
+	return s.dir.Path("")
+}
+
 // close writes what is kept. Call it after the last request.
 func (s *state) close() error {
 	var err error

@@ -126,28 +126,6 @@ func Parse(name string, data []byte, env func(string) (string, bool), readFile f
 	return c, nil
 }
 
-// Single returns a configuration without a file: one upstream with one target, named "default", and one route to it for
-// everything. An empty listen or admin is its default. The error is an [Errors] that names the flags of `sluice serve`.
-func Single(upstream, listen, admin string) (*Config, error) {
-	flag := func(name, value string) *node { return &node{path: "--" + name, text: value} }
-	root := mappingOf("upstreams", mappingOf("default", mappingOf("targets",
-		&node{kind: sequence, items: []*node{flag("upstream", upstream)}})))
-	route := mappingOf("path", &node{text: "/*"}, "upstream", &node{text: "default"})
-	root.add("routes", &node{kind: sequence, items: []*node{route}})
-	if listen != "" {
-		root.add("listen", flag("listen", listen))
-	}
-	if admin != "" {
-		root.add("admin", mappingOf("listen", flag("admin", admin)))
-	}
-	r, c := new(report), new(Config)
-	(&decoder{r}).value(root, reflect.ValueOf(c).Elem())
-	if len(r.errs) > 0 {
-		return nil, r.errs
-	}
-	return c, nil
-}
-
 // readFile reads a file of at most one byte more than a file may have.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)

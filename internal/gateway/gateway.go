@@ -1,19 +1,24 @@
 // Package gateway puts the stages in their order. It is the one place that knows it: a request only moves to the
 // right, and no stage imports another.
 //
-//	listener ─► identify ─► meter ─► access ─► route ─► limit ─► upstream
+//	listener ─► identify ─► meter ─► access ─► route ─► limit ┬───────────────────────► upstream
+//	                                                          └► cache ─► coalesce ─┘
 package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicegate/sluice/coalesce"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/identify"
@@ -31,7 +36,20 @@ type Gateway struct {
 	limits   *limit.Stage
 	settings atomic.Pointer[settings]
 
+	answers   *answers   // calls that many wait for
+	refreshes *refreshes // and those that nobody does
+	spoolDir  string
+
 	mu sync.Mutex // held while the settings are replaced
+}
+
+// Options are what a gateway is made of beside its configuration.
+type Options struct {
+	Meter    *meter.Meter  // counts requests; the caller closes it after Shutdown
+	Limits   *limit.Shared // through which limits are shared, nil if the configuration has no redis; the caller closes it after Shutdown
+	SpoolDir string        // where answers go that clients are slow to read; default os.TempDir
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
 }
 
 // settings are what a configuration amounts to. They are never changed, only replaced as a whole, so that a request
@@ -42,17 +60,30 @@ type settings struct {
 	rules      *limit.Rules
 	routes     []*route
 	pools      map[string]*upstream.Pool
-	access     bool // log every request
+	sharings   []*sharing // of the routes that have one
+	access     bool       // log every request
 }
 
-// New makes a gateway that serves nothing yet. It counts requests with m, and shares limits through shared, nil if cfg has no
-// redis; the caller closes both after Shutdown. Its metrics are registered with reg.
-func New(cfg *config.Config, m *meter.Meter, shared *limit.Shared, log *slog.Logger, reg prometheus.Registerer) *Gateway {
-	g := &Gateway{log: log, metrics: newMetrics(), meter: m, limits: limit.New(shared)}
+// New makes a gateway that serves nothing yet.
+func New(cfg *config.Config, o Options) *Gateway {
+	g := &Gateway{
+		log: o.Log, metrics: newMetrics(), meter: o.Meter, limits: limit.New(o.Limits),
+		refreshes: newRefreshes(), spoolDir: o.SpoolDir,
+	}
+	g.answers = coalesce.New[*ask, *answer](coalesce.Config{Observe: g.observe, Remember: time.Second}) // for longer it is remembered by the cache
 	g.settings.Store(g.prepare(cfg, nil))
-	g.server = http1.NewServer(limits(cfg), log, g.serve)
-	g.metrics.register(reg, g)
+	g.server = http1.NewServer(limits(cfg), o.Log, g.serve)
+	g.metrics.register(o.Metrics, g)
 	return g
+}
+
+// observe tells what became of a call that many waited for.
+func (g *Gateway) observe(f coalesce.Flush) {
+	g.metrics.flushes.Observe(f)
+	var panicked *coalesce.PanicError
+	if f.Reason != coalesce.JoinedCall && errors.As(f.Err, &panicked) {
+		g.log.Error("a call that requests shared panicked", "route", f.Tag, "panic", panicked.Value, "stack", string(panicked.Stack))
+	}
 }
 
 // Serve takes clients from ln until Shutdown, and then returns http1.ErrServerClosed.
@@ -68,6 +99,11 @@ func (g *Gateway) Apply(cfg *config.Config) {
 	g.settings.Store(next)
 	g.meter.Apply(&cfg.Meter)
 	g.server.SetLimits(limits(cfg))
+	for _, sharing := range old.sharings {
+		if !slices.Contains(next.sharings, sharing) {
+			sharing.cache.Close()
+		}
+	}
 	for name, pool := range old.pools {
 		if next.pools[name] != pool {
 			pool.Close()
@@ -93,9 +129,25 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 		s.pools[name] = upstream.New(u, g.log)
 	}
 	for _, r := range cfg.Routes {
-		s.routes = append(s.routes, newRoute(r, s.pools[r.Upstream], s.rules.Set(r.Limits), g.metrics))
+		route := newRoute(r, s.pools[r.Upstream], s.rules.Set(r.Limits), g.metrics)
+		if route.sharing = g.sharingOf(r, s, old); route.sharing != nil {
+			s.sharings = append(s.sharings, route.sharing)
+		}
+		s.routes = append(s.routes, route)
 	}
 	return s
+}
+
+// sharingOf returns how the answers of a route are shared: as in the old settings, with all that is stored, if nothing about it has changed.
+func (g *Gateway) sharingOf(r *config.Route, s, old *settings) *sharing {
+	if old != nil {
+		for _, sharing := range old.sharings {
+			if sharing.same(r, &s.cfg.Identify, &old.cfg.Identify, s.pools[r.Upstream]) {
+				return sharing
+			}
+		}
+	}
+	return g.newSharing(r, &s.cfg.Identify, s.pools[r.Upstream])
 }
 
 func limits(cfg *config.Config) http1.Limits {
@@ -114,8 +166,16 @@ func limits(cfg *config.Config) http1.Limits {
 // called once.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	err := g.server.Shutdown(ctx)
+	g.refreshes.close()
+	ended, cancel := context.WithCancel(ctx)
+	cancel() // the calls that are left are nobody's
+	g.answers.Close(ended)
+	g.answers.Close(context.WithoutCancel(ctx))
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, sharing := range g.settings.Load().sharings {
+		sharing.cache.Close()
+	}
 	for _, p := range g.settings.Load().pools {
 		p.Close()
 	}

@@ -137,7 +137,7 @@ func start(t *testing.T, cfg *config.Config) *gate {
 		t.Fatal(err)
 	}
 	t.Cleanup(counts.Close)
-	g := &gate{New(cfg, counts, nil, log, reg), "", reg}
+	g := &gate{New(cfg, Options{Meter: counts, Log: log, Metrics: reg}), "", reg}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

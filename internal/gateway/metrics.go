@@ -16,6 +16,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	clients  *clientCounts
+	flushes  *flushes
 	inFlight prometheus.Gauge
 	unrouted *routeMetrics // of requests that no route matches
 }
@@ -35,6 +36,7 @@ func newMetrics() *metrics {
 			Name: "sluice_request_duration_seconds", Help: "From the end of a request's head to the end of its response.", Buckets: buckets,
 		}, []string{"route"}),
 		clients:  newClientCounts(),
+		flushes:  new(flushes),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_requests_in_flight", Help: "Requests being worked on."}),
 	}
 	m.unrouted = m.route(noRoute)

@@ -20,7 +20,8 @@ type route struct {
 	maxBody int64
 	metrics *routeMetrics
 	limits  *limit.Set
-	name    string // what limits per route count it by
+	sharing *sharing // nil if no answer is shared
+	name    string   // what limits per route count it by
 }
 
 func newRoute(cfg *config.Route, pool *upstream.Pool, limits *limit.Set, m *metrics) *route {

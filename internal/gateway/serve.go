@@ -10,10 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/identify"
 	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/problem"
+	"github.com/sluicegate/sluice/internal/spool"
 	"github.com/sluicegate/sluice/internal/upstream"
 	"github.com/sluicegate/sluice/window"
 )
@@ -30,9 +32,15 @@ type request struct {
 	target   string // who answered, "" if no upstream did
 	gone     bool   // the client left before it was answered
 	idBuf    [32]byte
+
+	// On a route whose answers are shared:
+	plan   *cache.Plan        // what the request allows
+	status *cache.StatusField // what the client is told about it: nil, or state
+	state  cache.StatusField
+	keep   *keeper // collects the response, nil if it is not kept
 }
 
-var requests = sync.Pool{New: func() any { return new(request) }}
+var requests = sync.Pool{New: func() any { return &request{plan: new(cache.Plan)} }}
 
 // serve is the path of every request.
 func (g *Gateway) serve(x *http1.Exchange) {
@@ -42,7 +50,7 @@ func (g *Gateway) serve(x *http1.Exchange) {
 	r.begin(x, g.settings.Load())
 	g.answer(r)
 	g.finish(r)
-	*r = request{}
+	*r = request{plan: r.plan}
 	requests.Put(r)
 }
 
@@ -73,7 +81,11 @@ func (g *Gateway) answer(r *request) {
 	if standing != limit.Exempt && !r.limited(path) {
 		return
 	}
-	g.forward(r)
+	if r.route.sharing != nil {
+		g.share(r)
+	} else {
+		g.forward(r)
+	}
 }
 
 // routeName names the request's route for meters and metrics.
@@ -136,7 +148,7 @@ func (g *Gateway) forward(r *request) {
 	}
 	defer call.Close()
 	r.target = call.Target()
-	if err := r.relay(call); err != nil {
+	if err := g.relay(r, call); err != nil {
 		g.breakOff(r, err)
 	}
 }
@@ -148,6 +160,10 @@ func (g *Gateway) breakOff(r *request, err error) {
 		g.fail(r, failure)
 		return
 	}
+	if errors.Is(err, spool.ErrAborted) {
+		r.leave()
+		return
+	}
 	g.log.Debug("response broken off", "request_id", string(r.hop.RequestID), "target", r.target, "error", err)
 	r.Abort()
 }
@@ -157,6 +173,8 @@ func (g *Gateway) fail(r *request, failure *upstream.Error) {
 	r.target = failure.Target
 	if !failure.Sent {
 		r.grant.Refund() // nobody can have served anything
+	} else {
+		r.settings.invalidate(&r.Request, nil) // it may have done what it was to do
 	}
 	switch failure.Kind {
 	case upstream.NoTarget:
@@ -238,8 +256,8 @@ func (g *Gateway) logAccess(r *request, status int, took time.Duration) {
 const holdHead = 4 << 10
 
 // relay passes the response on as it arrives.
-func (r *request) relay(call *upstream.Call) error {
-	resp, body := call.Response(), call.Body()
+func (g *Gateway) relay(r *request, call *upstream.Call) error {
+	resp := call.Response()
 	for resp.Status < 200 && !resp.Upgraded() {
 		if err := r.Interim(resp.Status, resp.Reason, resp.Fields); err != nil {
 			return err
@@ -248,25 +266,41 @@ func (r *request) relay(call *upstream.Call) error {
 			return err
 		}
 	}
-	r.relayHead(resp)
+	g.study(r, resp)
 	if resp.Upgraded() {
+		r.relayHead(resp)
 		return r.tunnel(call)
 	}
+	return r.relayFrom(resp, call.Body())
+}
+
+// source is a body on its way: straight from an upstream, or by way of a spool.
+type source interface {
+	Next() ([]byte, error)
+	Ready() bool
+	Trailer() []http1.Field
+}
+
+// relayFrom passes on a response whose body comes from src.
+func (r *request) relayFrom(resp *http1.Response, src source) error {
+	r.relayHead(resp)
 	r.EndHead(relayLength(resp))
 	short := resp.Length >= 0 && resp.Length <= holdHead
 	for {
-		if !body.Ready() && !short {
+		if !src.Ready() && !short {
 			if err := r.Flush(); err != nil {
 				return err
 			}
 		}
-		p, err := body.Next()
+		p, err := src.Next()
 		if err == io.EOF {
-			return r.Finish(body.Trailer())
+			r.keep.end()
+			return r.Finish(src.Trailer())
 		}
 		if err != nil {
 			return err
 		}
+		r.keep.add(p)
 		if _, err := r.Write(p); err != nil {
 			return err
 		}
@@ -295,6 +329,15 @@ func (r *request) relayHead(resp *http1.Response) {
 		r.AddString("Via", "1.0 sluice")
 	} else {
 		r.AddString("Via", "1.1 sluice")
+	}
+	r.addOwn()
+}
+
+// addOwn adds the fields that are this request's alone.
+func (r *request) addOwn() {
+	if r.status != nil {
+		var buf [128]byte
+		r.Add(cacheStatusName, r.status.Append(buf[:0]))
 	}
 	r.Add(requestIDName, r.hop.RequestID)
 	r.grant.AddFields(r.Exchange)

@@ -117,6 +117,29 @@ const (
 	UntilClose = -2 // the end of the connection ends it (responses only)
 )
 
+// CloneFields returns the fields with bytes of their own, and room for two more.
+func (h *Head) CloneFields() []Field {
+	size := 0
+	for i := range h.Fields {
+		size += len(h.Fields[i].Name) + len(h.Fields[i].Value)
+	}
+	k := keeper{make([]byte, 0, size)}
+	fields := make([]Field, len(h.Fields), len(h.Fields)+2)
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		fields[i] = Field{Name: k.keep(f.Name), Value: k.keep(f.Value), Kind: f.Kind}
+	}
+	return fields
+}
+
+// keeper copies bytes into one array, which has room for them all.
+type keeper struct{ buf []byte }
+
+func (k *keeper) keep(p []byte) []byte {
+	k.buf = append(k.buf, p...)
+	return k.buf[len(k.buf)-len(p) : len(k.buf) : len(k.buf)]
+}
+
 // Get returns the first value of the field called name, which must be in lower case.
 func (h *Head) Get(name string) ([]byte, bool) {
 	for i := range h.Fields {

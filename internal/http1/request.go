@@ -21,26 +21,14 @@ type Request struct {
 
 // Clone returns a copy that shares nothing with the connection's buffer, so that it can outlive the exchange.
 func (r *Request) Clone() *Request {
-	size := len(r.Method) + len(r.Target) + len(r.Host)
-	for i := range r.Fields {
-		size += len(r.Fields[i].Name) + len(r.Fields[i].Value)
-	}
-	buf := make([]byte, 0, size)
-	keep := func(p []byte) []byte {
-		buf = append(buf, p...)
-		return buf[len(buf)-len(p) : len(buf) : len(buf)]
-	}
+	k := keeper{make([]byte, 0, len(r.Method)+len(r.Target)+len(r.Host))}
 	c := *r
-	c.Method, c.Target, c.Host = keep(r.Method), keep(r.Target), keep(r.Host)
+	c.Method, c.Target, c.Host = k.keep(r.Method), k.keep(r.Target), k.keep(r.Host)
 	c.Path, c.Query = c.Target[:len(r.Path)], nil
 	if r.Query != nil {
 		c.Query = c.Target[len(r.Path)+1:]
 	}
-	c.Fields = make([]Field, len(r.Fields), len(r.Fields)+2)
-	for i := range r.Fields {
-		f := &r.Fields[i]
-		c.Fields[i] = Field{Name: keep(f.Name), Value: keep(f.Value), Kind: f.Kind}
-	}
+	c.Fields = r.CloneFields()
 	return &c
 }
 

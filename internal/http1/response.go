@@ -1,6 +1,9 @@
 package http1
 
-import "io"
+import (
+	"bytes"
+	"io"
+)
 
 // Response is the head of a response. Its slices point into the connection's buffer and are valid until its body has
 // been read and its connection is used again. Not safe for concurrent use.
@@ -8,6 +11,13 @@ type Response struct {
 	Head
 	Status int
 	Reason []byte // the phrase behind the status, "" without one
+}
+
+// Clone returns a copy that shares nothing with the connection's buffer.
+func (r *Response) Clone() *Response {
+	c := *r
+	c.Reason, c.Fields = bytes.Clone(r.Reason), r.CloneFields()
+	return &c
 }
 
 // Upgraded reports whether the upstream has changed the protocol: what follows is no HTTP.

@@ -48,12 +48,13 @@ var (
 	NoTarget          = own("upstream-unavailable", "The upstream has no healthy target", 503)
 	LimitUnavailable  = own("limit-unavailable", "A limit could not be decided", 503)
 	UpstreamTimeout   = own("upstream-timeout", "The upstream did not answer in time", 504)
+	NotCached         = own("not-cached", "No stored answer can be used", 504)
 )
 
 // All lists every type, for the documentation's test.
 var All = []*Type{
 	BadRequest, AccessDenied, NotFound, RequestTimeout, BodyTooLarge, URITooLong, ExpectationFailed, QuotaExceeded, HeaderTooLarge,
-	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, LimitUnavailable, UpstreamTimeout,
+	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, LimitUnavailable, UpstreamTimeout, NotCached,
 }
 
 // ForRefusal is the type for a request that was refused with the given status.

@@ -40,8 +40,8 @@ var allowed = map[string][]string{
 	"internal/redislimit": {"gcra", "internal/lease"},
 
 	// what puts them together
-	"internal/gateway": {"internal/config", "internal/http1", "internal/identify", "internal/limit", "internal/meter", "internal/problem",
-		"internal/upstream", "internal/version", "window"},
+	"internal/gateway": {"coalesce", "flush", "internal/cache", "internal/config", "internal/http1", "internal/identify", "internal/limit", "internal/meter", "internal/problem",
+		"internal/spool", "internal/upstream", "internal/version", "window"},
 	"internal/rls":   {"internal/config", "internal/limit"},
 	"internal/admin": {"internal/limit", "internal/meter", "internal/version"},
 
@@ -54,6 +54,9 @@ var allowed = map[string][]string{
 	"bench/proxy":      {"bench/harness"},
 	"bench/counter":    {"bench/harness"},
 	"bench/simlease":   {"gcra", "internal/lease/sim"},
+
+	// the one library that stands on another: its policies are values of that one's interface
+	"flush": {"coalesce"},
 
 	// services of their own, on the libraries
 	"internal/counter": {"internal/http1", "window"},

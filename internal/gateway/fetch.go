@@ -1,0 +1,229 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/cache"
+	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/spool"
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// fetch makes the call for those who wait. It publishes the answer when its head has come, so that the body streams to all of them.
+func (s *sharing) fetch(ctx context.Context, c *coalesce.Call[*ask, *answer]) (*answer, error) {
+	a := c.Items()[0]
+	sent := time.Now()
+	call, failure := s.call(ctx, a, a.stale)
+	if failure != nil {
+		return nil, failure
+	}
+	defer func() { call.Close() }()
+	if a.stale != nil && call.Response().Status == 304 {
+		got, private := s.confirmed(a, call, cache.Times{Request: sent, Response: time.Now()})
+		if got != nil {
+			return publish(c, got, private), nil
+		}
+		call.Close() // a 304 about something else: RFC 9111 section 4.3.3 has the request repeated without a condition
+		sent = time.Now()
+		if call, failure = s.call(ctx, a, nil); failure != nil {
+			return nil, failure
+		}
+	}
+	return s.pass(c, a, call, cache.Times{Request: sent, Response: time.Now()})
+}
+
+// call sends the request and returns when the final response's head has come. stored is what it asks to be confirmed, if anything.
+func (s *sharing) call(ctx context.Context, a *ask, stored *cache.Entry) (*upstream.Call, *upstream.Error) {
+	head := *a.head
+	if stored != nil {
+		head.Fields = conditional(slices.Clone(head.Fields), stored)
+	}
+	call, failure := s.pool.Do(upstream.Own(ctx, &head, nil), &a.hop)
+	if failure != nil {
+		return nil, failure
+	}
+	for call.Response().Status < 200 {
+		if failure := call.NextInterim(); failure != nil {
+			call.Close()
+			return nil, failure
+		}
+	}
+	return call, nil
+}
+
+// conditional adds the fields by which an upstream can confirm what is stored.
+func conditional(fields []http1.Field, stored *cache.Entry) []http1.Field {
+	etag, modified := stored.Validators()
+	if etag != nil {
+		fields = append(fields, http1.Field{Name: []byte("If-None-Match"), Value: etag})
+	}
+	if modified != nil {
+		fields = append(fields, http1.Field{Name: []byte("If-Modified-Since"), Value: modified})
+	}
+	return fields
+}
+
+// confirmed is the answer of an upstream that says that what is stored still holds, nil if it does not say so.
+func (s *sharing) confirmed(a *ask, call *upstream.Call, t cache.Times) (got *answer, private bool) {
+	entry, verdict := s.cache.Refresh(a.stale, call.Response(), a.plan, t)
+	if entry == nil {
+		return nil, false
+	}
+	call.Body().Next() // there is none: RFC 9110 section 15.4.5
+	s.cache.Learn(a.plan, &verdict, t.Response)
+	if verdict.Store {
+		s.cache.Put(&verdict, entry)
+	}
+	return &answer{target: call.Target(), entry: entry, verdict: verdict}, !verdict.Share
+}
+
+func publish(c *coalesce.Call[*ask, *answer], got *answer, private bool) *answer {
+	if private {
+		c.PublishPrivate(got)
+	} else {
+		c.Publish(got)
+	}
+	return got
+}
+
+// pass hands a response to those who may have it, and keeps it if it may be kept.
+func (s *sharing) pass(c *coalesce.Call[*ask, *answer], a *ask, call *upstream.Call, t cache.Times) (*answer, error) {
+	resp := call.Response()
+	verdict := s.cache.Judge(a.head, resp, a.plan, t)
+	s.cache.Learn(a.plan, &verdict, t.Response)
+	got := &answer{target: call.Target(), resp: resp.Clone(), verdict: verdict, body: spool.New(s.spool)}
+	p := pump{sharing: s, call: call, to: got, held: c}
+	if verdict.Store {
+		p.keep = newKeeper(s.cache, &got.verdict, resp.Length)
+	}
+	short := resp.Length >= 0 && resp.Length <= holdHead
+	if short {
+		if err := p.run(); err != nil { // nobody has got anything of it yet
+			return nil, &upstream.Error{Kind: upstream.Lost, Target: got.target, Err: err, Sent: true}
+		}
+	}
+	expected := 0
+	if verdict.Share {
+		expected = c.Publish(got)
+	} else if c.PublishPrivate(got) {
+		expected = 1
+	}
+	got.body.Expect(expected)
+	if short {
+		return got, nil
+	}
+	return got, p.run()
+}
+
+// decline gives up one's part in the body.
+func (a *answer) decline() {
+	if a.body != nil {
+		a.body.Decline()
+	}
+}
+
+// pump moves a body from the upstream to those who share it.
+type pump struct {
+	sharing *sharing
+	call    *upstream.Call
+	to      *answer
+	keep    *keeper // nil if nothing is kept
+	held    *coalesce.Call[*ask, *answer]
+	sealed  bool
+	counted int64
+}
+
+func (p *pump) run() error {
+	err := p.copy()
+	if err == nil {
+		p.to.trailer = cloneTrailer(p.call.Body().Trailer())
+		p.keep.end()
+	}
+	p.to.body.Close(err)
+	return err
+}
+
+func (p *pump) copy() error {
+	body := p.call.Body()
+	for {
+		piece, err := body.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p.keep.add(piece)
+		p.count(int64(len(piece)))
+		if _, err := p.to.body.Write(piece); err != nil {
+			return err
+		}
+		if !p.sealed && !p.to.body.Joinable() {
+			p.held.Seal() // the beginning is gone, so whoever comes now needs a call of its own
+			p.sealed = true
+		}
+	}
+}
+
+// count has the group know what the answers under way take in memory, so that it lets requests pass when that is too much.
+func (p *pump) count(n int64) {
+	if p.counted < spoolWindow && p.held.Hold(n) {
+		p.counted += n
+	}
+}
+
+// spoolWindow is what an answer under way takes in memory at most, in bytes.
+const spoolWindow = 1 << 20
+
+func cloneTrailer(fields []http1.Field) []http1.Field {
+	if len(fields) == 0 {
+		return nil
+	}
+	h := http1.Head{Fields: fields}
+	return h.CloneFields()
+}
+
+// keeper collects the body of a response that is to be stored. A nil keeper keeps nothing.
+type keeper struct {
+	cache   *cache.Cache
+	verdict *cache.Verdict
+	length  int64 // as declared, negative if it is not
+	body    []byte
+	over    bool // it is too long, or stored already
+}
+
+func newKeeper(c *cache.Cache, v *cache.Verdict, length int64) *keeper {
+	k := &keeper{cache: c, verdict: v, length: length, over: length > c.MaxBody()}
+	if !k.over && length > 0 {
+		k.body = make([]byte, 0, length)
+	}
+	return k
+}
+
+// add collects a piece. With the last one of a declared length the response is stored, before any client can have seen its end and ask anew.
+func (k *keeper) add(piece []byte) {
+	if k == nil || k.over {
+		return
+	}
+	if int64(len(k.body)+len(piece)) > k.cache.MaxBody() {
+		k.over, k.body = true, nil
+		return
+	}
+	k.body = append(k.body, piece...)
+	if int64(len(k.body)) == k.length {
+		k.end()
+	}
+}
+
+// end stores the response, whose body is complete.
+func (k *keeper) end() {
+	if k == nil || k.over {
+		return
+	}
+	k.over = true
+	k.cache.Put(k.verdict, k.verdict.Entry(k.body))
+}

@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/cache"
+	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/problem"
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// maxTurns bounds how often a request looks for an answer that it may share. It takes a second turn when the answer it waited for turned
+// out to vary by a field in which it differs, or to have streamed past.
+const maxTurns = 3
+
+// share answers a request of a route whose answers may be shared: from the store, or by a call that others wait for too, or else by one of its own.
+func (g *Gateway) share(r *request) {
+	s := r.route.sharing
+	for range maxTurns {
+		s.cache.Plan(r.plan, &r.Request, r.client.Trusted, r.Start)
+		stored, state := s.cache.Lookup(r.plan, r.Start)
+		switch {
+		case state.Usable():
+			g.metrics.flushes.Cached(s.cfg.Path, r.plan.Hash())
+			r.answerStored(stored, cache.StatusField{Hit: true, HasTTL: true, TTL: stored.TTL(r.Start)})
+			if state == cache.StaleWhileRevalidate {
+				g.refresh(r, stored)
+			}
+			return
+		case r.plan.OnlyIfCached:
+			r.refuse(problem.NotCached, "nothing is stored that may answer this request, and it wants no other answer")
+			return
+		case !r.plan.Park:
+			g.forward(r)
+			return
+		}
+		if g.wait(r, stored, state) {
+			return
+		}
+	}
+	g.forward(r)
+}
+
+// answerStored answers with a stored response.
+func (r *request) answerStored(e *cache.Entry, status cache.StatusField) {
+	r.state, r.status = status, &r.state
+	reply := e.Reply(&r.Request, r.plan)
+	e.Begin(r.Exchange, reply, r.Start)
+	r.addOwn()
+	e.End(r.Exchange, reply) // a client that is gone is no concern of anybody else
+}
+
+var cacheStatusName = []byte("Cache-Status")
+
+// ofOneRequest reports fields of responses that speak of one request, and are not kept for others.
+func ofOneRequest(name []byte) bool {
+	for _, n := range [...]string{"ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"} {
+		if http1.EqualFold(name, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait has the request answered by a call that others may share, and reports whether it was answered. stored is what the call may
+// have confirmed, nil without.
+func (g *Gateway) wait(r *request, stored *cache.Entry, state cache.State) bool {
+	s := r.route.sharing
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	options := &s.waits
+	if r.plan.Validated {
+		options = &s.strict
+	}
+	r.WhenGone(aborter(cancel))
+	got, outcome, err := s.group.Do(ctx, s.slot(r.plan), r.ask(stored), options)
+	r.WhenGone(nil)
+	if err == nil {
+		return g.deliver(r, got, &outcome, stored, state)
+	}
+	g.settle(r, err, stored)
+	return true
+}
+
+// aborter makes a cancel function what WhenGone wants.
+type aborter context.CancelFunc
+
+func (a aborter) Abort() { a() }
+
+// ask is what a call for the request needs, and for all who wait with it.
+func (r *request) ask(stored *cache.Entry) *ask {
+	hop := r.hop
+	hop.Peer, hop.Trusted = r.Remote.Addr(), r.client.Trusted
+	hop.RequestID = bytes.Clone(hop.RequestID)
+	return &ask{head: r.Request.Clone(), hop: hop, plan: r.plan.Clone(), stale: stored}
+}
+
+// settle answers a request whose wait ended without an answer.
+func (g *Gateway) settle(r *request, err error, stored *cache.Entry) {
+	var failure *upstream.Error
+	switch {
+	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrNotShared), errors.Is(err, coalesce.ErrClosed):
+		g.forward(r)
+	case errors.Is(err, context.Canceled):
+		r.leave()
+	case stored != nil && stored.UsableOnError(r.plan, r.Start):
+		r.answerStale(stored)
+	case errors.As(err, &failure):
+		g.fail(r, failure)
+	default: // a defect of our own, which the log tells once for the call
+		r.refuse(problem.Internal, "the call that this request shared has failed")
+	}
+}
+
+// answerStale answers with what is stored, since the upstream does not: RFC 5861 section 4.
+func (r *request) answerStale(stored *cache.Entry) {
+	r.answerStored(stored, cache.StatusField{Hit: true, HasTTL: true, TTL: stored.TTL(r.Start), Detail: "stale-if-error"})
+}
+
+// deliver passes on the answer that the request waited for, and reports whether that was an answer to it.
+func (g *Gateway) deliver(r *request, got *answer, o *coalesce.Outcome, stored *cache.Entry, state cache.State) bool {
+	if o.Role != coalesce.Leader && !got.verdict.Matches(&r.Request) {
+		got.decline()
+		return false
+	}
+	r.target = got.target
+	status := cache.StatusField{Forward: cache.ForwardFor(r.plan, state), Stored: got.verdict.Store, Collapsed: o.Role != coalesce.Leader}
+	if got.entry != nil {
+		status.Status = 304
+		r.answerStored(got.entry, status)
+		return true
+	}
+	if stored != nil && serverFailed(got.resp.Status) && stored.UsableOnError(r.plan, r.Start) {
+		got.decline()
+		r.answerStale(stored)
+		return true
+	}
+	body := got.body.Open()
+	if body == nil {
+		return false // it has streamed past
+	}
+	defer body.Close()
+	r.WhenGone(body)
+	defer r.WhenGone(nil)
+	r.state, r.status = status, &r.state
+	if err := r.relayFrom(got.resp, &sharedBody{body, got}); err != nil {
+		g.breakOff(r, err)
+	}
+	return true
+}
+
+// serverFailed reports the statuses in whose place a stale answer may stand: RFC 5861 section 4.
+func serverFailed(status int) bool {
+	return status == 500 || status == 502 || status == 503 || status == 504
+}
+
+// refresh has a stored answer confirmed, or replaced, after it was used.
+func (g *Gateway) refresh(r *request, stored *cache.Entry) {
+	s, key, a := r.route.sharing, r.route.sharing.slot(r.plan), r.ask(stored)
+	g.refreshes.start(key, func(ctx context.Context) {
+		got, _, err := s.group.Do(ctx, key, a, &s.waits)
+		if err != nil || got.body == nil {
+			return // the next request that finds it stale tries again
+		}
+		if body := got.body.Open(); body != nil {
+			defer body.Close()
+			stop := context.AfterFunc(ctx, body.Abort)
+			defer stop()
+			for err == nil {
+				_, err = body.Next()
+			}
+		}
+	})
+}
+
+// study reads what the head of a response means to what is stored: it may be kept itself, or what it answers have changed something.
+func (g *Gateway) study(r *request, resp *http1.Response) {
+	r.settings.invalidate(&r.Request, resp)
+	s := r.route.sharing
+	if s == nil {
+		return
+	}
+	r.state, r.status = cache.StatusField{Forward: cache.ForwardFor(r.plan, cache.Miss)}, &r.state
+	if r.plan.Pass != cache.NoReason {
+		return
+	}
+	now := time.Now()
+	verdict := s.cache.Judge(&r.Request, resp, r.plan, cache.Times{Request: r.Start, Response: now})
+	s.cache.Learn(r.plan, &verdict, now)
+	if verdict.Store {
+		r.state.Stored = true
+		r.keep = newKeeper(s.cache, &verdict, resp.Length)
+	}
+}
+
+// invalidate drops what is stored about the resources that a request has changed, on every route. Without a response it may have changed them.
+func (s *settings) invalidate(req *http1.Request, resp *http1.Response) {
+	if len(s.sharings) == 0 {
+		return
+	}
+	if resp == nil {
+		resp = &http1.Response{Status: 200}
+	}
+	w, ok := cache.WriteOf(req, resp)
+	if !ok {
+		return
+	}
+	for _, sharing := range s.sharings {
+		sharing.cache.Invalidate(&w)
+	}
+}
+
+// sharedBody is a body that many read, as relay wants it.
+type sharedBody struct {
+	reader interface {
+		Next() ([]byte, error)
+		Ready() bool
+	}
+	from *answer
+}
+
+func (b *sharedBody) Next() ([]byte, error)  { return b.reader.Next() }
+func (b *sharedBody) Ready() bool            { return b.reader.Ready() }
+func (b *sharedBody) Trailer() []http1.Field { return b.from.trailer }
+
+var _ source = (*sharedBody)(nil)

@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"reflect"
+	"strings"
+	"sync/atomic"
+
+	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/flush"
+	"github.com/sluicegate/sluice/internal/cache"
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/spool"
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// sharing is how the answers of a route are shared: kept for a while, or had by one call for all who ask meanwhile. It lives as long as
+// its route stays as it is, over changes of the rest of the configuration.
+type sharing struct {
+	cfg    *config.Route
+	key    []byte // begins the keys of its calls, so that those of two routes never meet
+	cache  *cache.Cache
+	group  *answers
+	waits  coalesce.Options[*ask, *answer]
+	strict coalesce.Options[*ask, *answer] // for requests that ask for an answer of their own time
+	pool   *upstream.Pool
+	spool  spool.Options
+}
+
+// answers are the calls under way, of all routes, and those who wait for them.
+type answers = coalesce.Group[*ask, *answer]
+
+// ask is a request that waits for an answer: what is needed to make the call for it, and for all who wait with it. It shares nothing with the
+// request's connection, since the client may leave while the call goes on.
+type ask struct {
+	head  *http1.Request
+	hop   upstream.Hop
+	plan  *cache.Plan
+	stale *cache.Entry // what the upstream may confirm; nil if nothing is stored
+}
+
+// answer is what a call has brought. It is the same for all who wait, and they only read it.
+type answer struct {
+	target  string
+	resp    *http1.Response
+	verdict cache.Verdict
+	body    *spool.Body
+	trailer []http1.Field // once the body has ended
+
+	entry *cache.Entry // a stored answer that the upstream has confirmed, instead of all the above but target and verdict
+}
+
+var sharings atomic.Uint64 // numbers them
+
+// newSharing returns how the answers of a route are shared, nil if they are not.
+func (g *Gateway) newSharing(r *config.Route, identify *config.Identify, pool *upstream.Pool) *sharing {
+	if r.Cache == nil && r.Coalesce == nil {
+		return nil
+	}
+	s := &sharing{
+		cfg:   r,
+		key:   binary.LittleEndian.AppendUint64(nil, sharings.Add(1)),
+		cache: newCache(r, identify),
+		group: g.answers,
+		pool:  pool,
+		spool: spool.Options{Window: spoolWindow, Dir: g.spoolDir},
+	}
+	s.waits = waiting(r.Coalesce)
+	s.waits.Tag, s.waits.Fetch = r.Path, s.fetch
+	s.strict = s.waits
+	s.strict.Relaxed = false
+	return s
+}
+
+// waiting are the options of a route that coalesces. One that only keeps answers has those who ask meanwhile wait for the call
+// that brings one, too, as caches do.
+func waiting(c *config.Coalesce) coalesce.Options[*ask, *answer] {
+	if c == nil {
+		return coalesce.Options[*ask, *answer]{Relaxed: true}
+	}
+	return coalesce.Options[*ask, *answer]{
+		Policy:   policy(c.Policy, c.Hold, c.MaxBatch, c.CallCost),
+		Hold:     c.Hold,
+		MaxBatch: c.MaxBatch,
+		Relaxed:  c.Freshness == config.Relaxed,
+	}
+}
+
+// policy is the flush policy that the configuration names. The hold time and the batch's size bound every one of them.
+func policy(name config.FlushPolicy, hold config.Duration, maxBatch int, callCost config.Duration) coalesce.Policy {
+	if hold == 0 {
+		return flush.Immediate{}
+	}
+	p, err := flush.Parse(string(name), flush.Params{After: hold, Size: maxBatch, CallCost: callCost})
+	if err != nil {
+		panic(err) // the configuration has been checked
+	}
+	return p
+}
+
+func newCache(r *config.Route, identify *config.Identify) *cache.Cache {
+	var rules cache.Route
+	var options cache.Options
+	var across []string
+	if c := r.Coalesce; c != nil {
+		rules.ShareBy, across = c.ShareBy, c.ShareAcross
+	}
+	rules.Credentials = namingFields(identify, across)
+	if c := r.Cache; c != nil {
+		rules.MaxTTL, rules.MinTTL, rules.DefaultTTL, rules.Heuristic = c.MaxTTL, c.MinTTL, c.DefaultTTL, c.Heuristic
+		options = cache.Options{MaxBytes: int64(c.MaxBytes), MaxObject: int64(c.MaxObject), Drop: ofOneRequest}
+	}
+	return cache.New(rules, options)
+}
+
+// namingFields are the fields by which clients say who they are, but for those that answers do not depend on.
+func namingFields(c *config.Identify, across []string) (names []string) {
+	for _, source := range c.Sources {
+		name := source.Header
+		if source.APIKey != nil {
+			name = source.APIKey.Header
+		}
+		if name != "" && !containsFold(across, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func containsFold(names []string, name string) bool {
+	for _, n := range names {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// same reports whether it can go on for a route of a new configuration.
+func (s *sharing) same(r *config.Route, identify *config.Identify, old *config.Identify, pool *upstream.Pool) bool {
+	return s.pool == pool && reflect.DeepEqual(s.cfg, r) && reflect.DeepEqual(namingFields(identify, nil), namingFields(old, nil))
+}
+
+// slot is the key of the calls that a request may share.
+func (s *sharing) slot(p *cache.Plan) string {
+	return string(append(append(make([]byte, 0, 256), s.key...), p.SlotKey()...))
+}
