@@ -89,7 +89,7 @@ type Merge struct {
 	Policy FlushPolicy `yaml:"policy"`
 	// CallCost is what a call is worth: how long one request may wait to save one. 1us to 1h, default 50ms.
 	CallCost Duration `yaml:"call_cost"`
-	// OnError says what becomes of the requests of a call that failed as a whole. Default each.
+	// OnError says what becomes of the requests of a call that failed, or was not answered by as many values. Default fail.
 	OnError MergeOnError `yaml:"on_error"`
 	// MaxItem bounds a request's body; a longer one is sent alone. 1B to 16MiB, default 1MiB.
 	MaxItem Size `yaml:"max_item"`
@@ -97,19 +97,19 @@ type Merge struct {
 	ShareBy []string `yaml:"share_by"`
 }
 
-// MergeOnError is what becomes of the requests of a call that failed as a whole.
+// MergeOnError is what becomes of the requests of a call that failed, although the upstream may have served it.
 type MergeOnError string
 
 // The choices.
 const (
-	MergeEach MergeOnError = "each" // each is sent alone
+	MergeEach MergeOnError = "each" // each is sent again, alone
 	MergeFail MergeOnError = "fail" // each gets the failure
 )
 
 func (MergeOnError) values() []string { return []string{"each", "fail"} }
 
 func (m *Merge) defaults() {
-	*m = Merge{Hold: 10 * time.Millisecond, MaxBatch: 32, Policy: PolicyTimer, CallCost: 50 * time.Millisecond, OnError: MergeEach, MaxItem: MiB}
+	*m = Merge{Hold: 10 * time.Millisecond, MaxBatch: 32, Policy: PolicyTimer, CallCost: 50 * time.Millisecond, OnError: MergeFail, MaxItem: MiB}
 }
 
 func (m *Merge) validate(at *node, r *report) {

@@ -36,7 +36,8 @@ type Gateway struct {
 	limits   *limit.Stage
 	settings atomic.Pointer[settings]
 
-	answers   *answers   // calls that many wait for
+	answers   *answers // calls that many wait for
+	merged    *coalesce.Gather[*item, *part]
 	refreshes *refreshes // and those that nobody does
 	spoolDir  string
 
@@ -71,6 +72,7 @@ func New(cfg *config.Config, o Options) *Gateway {
 		refreshes: newRefreshes(), spoolDir: o.SpoolDir,
 	}
 	g.answers = coalesce.New[*ask, *answer](coalesce.Config{Observe: g.observe, Remember: time.Second}) // for longer it is remembered by the cache
+	g.merged = coalesce.NewGather[*item, *part](coalesce.Config{Observe: g.observe})
 	g.settings.Store(g.prepare(cfg, nil))
 	g.server = http1.NewServer(limits(cfg), o.Log, g.serve)
 	g.metrics.register(o.Metrics, g)
@@ -133,6 +135,7 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 		if route.sharing = g.sharingOf(r, s, old); route.sharing != nil {
 			s.sharings = append(s.sharings, route.sharing)
 		}
+		route.merging = newMerging(r, &cfg.Identify, g.merged, s.pools[r.Upstream])
 		s.routes = append(s.routes, route)
 	}
 	return s
@@ -167,10 +170,7 @@ func limits(cfg *config.Config) http1.Limits {
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	err := g.server.Shutdown(ctx)
 	g.refreshes.close()
-	ended, cancel := context.WithCancel(ctx)
-	cancel() // the calls that are left are nobody's
-	g.answers.Close(ended)
-	g.answers.Close(context.WithoutCancel(ctx))
+	g.closeCalls()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, sharing := range g.settings.Load().sharings {
@@ -181,6 +181,17 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	}
 	g.limits.Close()
 	return err
+}
+
+// closeCalls ends the calls that requests shared. Those that are left when the requests have ended are nobody's.
+func (g *Gateway) closeCalls() {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, closer := range []func(context.Context) error{g.answers.Close, g.merged.Close} {
+		if closer(now) != nil {
+			closer(context.Background())
+		}
+	}
 }
 
 // Limits is the limit stage, for questions from outside of the traffic.

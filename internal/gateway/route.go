@@ -21,6 +21,7 @@ type route struct {
 	metrics *routeMetrics
 	limits  *limit.Set
 	sharing *sharing // nil if no answer is shared
+	merging *merging // nil if every request is sent by itself
 	name    string   // what limits per route count it by
 }
 

@@ -38,6 +38,8 @@ type request struct {
 	status *cache.StatusField // what the client is told about it: nil, or state
 	state  cache.StatusField
 	keep   *keeper // collects the response, nil if it is not kept
+
+	body *http1.Body // the request's, if it has been read already
 }
 
 var requests = sync.Pool{New: func() any { return &request{plan: new(cache.Plan)} }}
@@ -81,9 +83,12 @@ func (g *Gateway) answer(r *request) {
 	if standing != limit.Exempt && !r.limited(path) {
 		return
 	}
-	if r.route.sharing != nil {
+	switch {
+	case r.route.merging != nil && r.route.merging.takes(&r.Request):
+		g.merge(r)
+	case r.route.sharing != nil:
 		g.share(r)
-	} else {
+	default:
 		g.forward(r)
 	}
 }
@@ -141,6 +146,9 @@ func (g *Gateway) forward(r *request) {
 		return
 	}
 	r.out = upstream.Request{Request: &r.Request, Body: &r.Body, Start: r.Start, From: r.Exchange}
+	if r.body != nil {
+		r.out.Body = r.body
+	}
 	call, failure := r.route.pool.Do(&r.out, &r.hop)
 	if failure != nil {
 		g.fail(r, failure)

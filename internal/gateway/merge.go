@@ -1,0 +1,303 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/problem"
+	"github.com/sluicegate/sluice/internal/upstream"
+)
+
+// merging is how requests of a route that differ are sent as one: the JSON values that are their bodies as an array, to be answered by an
+// array of as many.
+type merging struct {
+	cfg     *config.Merge
+	key     []byte // begins the keys of its calls
+	naming  []string
+	gather  *coalesce.Gather[*item, *part]
+	options *coalesce.GatherOptions[*item, *part]
+	pool    *upstream.Pool
+}
+
+// item is one request that may be sent with others.
+type item struct {
+	body []byte
+	head *http1.Request // of the call, if this item is its first
+	hop  upstream.Hop
+}
+
+// part is one request's share of the answer, or the whole answer to a request that was sent by itself.
+type part struct {
+	target      string
+	status      int
+	contentType []byte
+	body        []byte
+}
+
+// maxMergedAnswer bounds the answer to a merged call, in bytes.
+const maxMergedAnswer = 64 << 20
+
+func newMerging(r *config.Route, identify *config.Identify, gather *coalesce.Gather[*item, *part], pool *upstream.Pool) *merging {
+	if r.Merge == nil {
+		return nil
+	}
+	m := &merging{
+		cfg: r.Merge, key: binary.LittleEndian.AppendUint64(nil, sharings.Add(1)), gather: gather, pool: pool,
+		naming: slices.DeleteFunc(namingFields(identify, nil), func(n string) bool { return containsFold(r.Merge.ShareBy, n) }),
+	}
+	m.options = &coalesce.GatherOptions[*item, *part]{
+		Policy:   policy(r.Merge.Policy, r.Merge.Hold, r.Merge.MaxBatch, r.Merge.CallCost),
+		Hold:     r.Merge.Hold,
+		MaxBatch: r.Merge.MaxBatch,
+		Tag:      r.Path,
+		Fetch:    m.fetch,
+		OneByOne: true, // of the calls for which fetch returns an error
+	}
+	return m
+}
+
+// merge answers a request by a call that it is a part of, with others.
+func (g *Gateway) merge(r *request) {
+	m := r.route.merging
+	body, err := readAll(&r.Body, int(r.Length))
+	if err != nil {
+		r.failBody(err)
+		return
+	}
+	r.body = http1.NewBody(body)
+	if !json.Valid(body) {
+		g.forward(r) // let the upstream say what is wrong with it
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r.WhenGone(aborter(cancel))
+	got, _, err := m.gather.Do(ctx, m.slot(r), m.item(r, body), m.options)
+	r.WhenGone(nil)
+	var failure *upstream.Error
+	switch {
+	case err == nil:
+		r.target = got.target
+		r.answerPart(got)
+	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrClosed):
+		g.forward(r)
+	case errors.Is(err, context.Canceled):
+		r.leave()
+	case errors.As(err, &failure):
+		g.fail(r, failure)
+	case errors.Is(err, errNotMerged):
+		r.refuse(problem.UpstreamInvalid, err.Error())
+	default: // a defect of our own, which the log tells once for the call
+		r.refuse(problem.Internal, "the call that this request was part of has failed")
+	}
+}
+
+// takes reports whether a request may be merged: its body is JSON of a known length, and nobody's credentials go with it.
+func (m *merging) takes(r *http1.Request) bool {
+	if r.Length <= 0 || r.Length > int64(m.cfg.MaxItem) || r.Upgrades() || safeMethod(r) {
+		return false
+	}
+	isJSON := false
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		switch {
+		case http1.EqualFold(f.Name, "content-type"):
+			kind, _, _ := bytes.Cut(f.Value, []byte{';'})
+			isJSON = http1.EqualFold(bytes.TrimSpace(kind), "application/json")
+		case http1.EqualFold(f.Name, "content-encoding"):
+			return false
+		case m.credential(f.Name):
+			return false
+		}
+	}
+	return isJSON
+}
+
+func safeMethod(r *http1.Request) bool { return r.IsMethod("GET") || r.IsMethod("HEAD") }
+
+// credential reports the fields by which a client says who it is, unless the configuration has requests merged by them.
+func (m *merging) credential(name []byte) bool {
+	if containsFold(m.cfg.ShareBy, string(name)) {
+		return false
+	}
+	return http1.EqualFold(name, "authorization") || http1.EqualFold(name, "cookie") || containsFold(m.naming, string(name))
+}
+
+// readAll reads a body of n bytes.
+func readAll(body *http1.Body, n int) ([]byte, error) {
+	all := make([]byte, 0, n)
+	for {
+		p, err := body.Next()
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p...)
+	}
+}
+
+// slot is the key of the calls that a request may be part of: the same method, host and target, and the same values in the fields of
+// share_by.
+func (m *merging) slot(r *request) string {
+	key := append(append(make([]byte, 0, 256), m.key...), r.Method...)
+	for _, p := range [][]byte{r.Host, r.Target} {
+		key = append(binary.AppendUvarint(key, uint64(len(p))), p...)
+	}
+	for _, name := range m.cfg.ShareBy {
+		for i := range r.Fields {
+			if f := &r.Fields[i]; strings.EqualFold(name, string(f.Name)) {
+				key = append(binary.AppendUvarint(append(key, 1), uint64(len(f.Value))), f.Value...)
+			}
+		}
+		key = append(key, 0)
+	}
+	return string(key)
+}
+
+// item is the request as a part of a call. The call has only those fields that all its parts agree in.
+func (m *merging) item(r *request, body []byte) *item {
+	head := r.Request.Clone()
+	head.Fields = slices.DeleteFunc(head.Fields, func(f http1.Field) bool {
+		return f.Kind != http1.Host && !containsFold(m.cfg.ShareBy, string(f.Name))
+	})
+	head.Fields = append(head.Fields,
+		http1.Field{Name: []byte("Content-Type"), Value: []byte("application/json")},
+		http1.Field{Name: []byte("Accept"), Value: []byte("application/json")})
+	hop := r.hop
+	hop.Peer, hop.Trusted = r.Remote.Addr(), false
+	hop.RequestID = bytes.Clone(hop.RequestID)
+	return &item{body: body, head: head, hop: hop}
+}
+
+// errNotMerged is an upstream that does not answer an array by an array.
+var errNotMerged = errors.New("the upstream did not answer a merged request as it must")
+
+// fetch sends items as one call. It returns an error where they are to be sent again, each by itself: the upstream has refused the whole for
+// something that may be wrong with one of them, or has failed, and the configuration says so.
+func (m *merging) fetch(ctx context.Context, items []*item) ([]coalesce.Result[*part], error) {
+	whole, failure := m.send(ctx, items)
+	if failure != nil {
+		return m.failed(items, failure, !failure.Sent)
+	}
+	if whole.status/100 != 2 {
+		if len(items) == 1 {
+			return []coalesce.Result[*part]{{Value: whole}}, nil
+		}
+		err := fmt.Errorf("%w: it answered %d", errNotMerged, whole.status)
+		return m.failed(items, err, whole.status/100 == 4)
+	}
+	var values []json.RawMessage
+	if err := json.Unmarshal(whole.body, &values); err != nil {
+		return m.failed(items, fmt.Errorf("%w: %v", errNotMerged, err), false)
+	}
+	if len(values) != len(items) {
+		return m.failed(items, fmt.Errorf("%w: %d values for %d requests", errNotMerged, len(values), len(items)), false)
+	}
+	results := make([]coalesce.Result[*part], len(items))
+	for i, value := range values {
+		results[i].Value = &part{target: whole.target, status: statusOf(value), contentType: jsonType, body: value}
+	}
+	return results, nil
+}
+
+// failed gives all of them the failure, or has each of them sent again.
+func (m *merging) failed(items []*item, err error, unserved bool) ([]coalesce.Result[*part], error) {
+	if len(items) > 1 && (unserved || m.cfg.OnError == config.MergeEach) {
+		return nil, err
+	}
+	results := make([]coalesce.Result[*part], len(items))
+	for i := range results {
+		results[i].Err = err
+	}
+	return results, nil
+}
+
+var jsonType = []byte("application/json")
+
+// statusOf is the status that a value stands for: an object with an error and a status of 400 to 599 is that, any other is 200.
+func statusOf(value json.RawMessage) int {
+	if value[0] != '{' {
+		return http.StatusOK
+	}
+	var failed struct {
+		Error  json.RawMessage `json:"error"`
+		Status int             `json:"status"`
+	}
+	if json.Unmarshal(value, &failed) != nil || len(failed.Error) == 0 || failed.Status < 400 || failed.Status > 599 {
+		return http.StatusOK
+	}
+	return failed.Status
+}
+
+// send makes the call and reads the answer.
+func (m *merging) send(ctx context.Context, items []*item) (*part, *upstream.Error) {
+	size := 2
+	for _, it := range items {
+		size += len(it.body) + 1
+	}
+	body := append(make([]byte, 0, size), '[')
+	for i, it := range items {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, it.body...)
+	}
+	first := items[0]
+	head := *first.head
+	head.Fields = slices.Clone(head.Fields)
+	call, failure := m.pool.Do(upstream.Own(ctx, &head, append(body, ']')), &first.hop)
+	if failure != nil {
+		return nil, failure
+	}
+	defer call.Close()
+	for call.Response().Status < 200 {
+		if failure := call.NextInterim(); failure != nil {
+			return nil, failure
+		}
+	}
+	resp := call.Response()
+	whole := &part{target: call.Target(), status: resp.Status}
+	if kind, ok := resp.Get("content-type"); ok {
+		whole.contentType = bytes.Clone(kind)
+	}
+	for {
+		p, err := call.Body().Next()
+		if err == io.EOF {
+			return whole, nil
+		}
+		if err == nil && len(whole.body)+len(p) > maxMergedAnswer {
+			err = fmt.Errorf("the answer is longer than %d bytes", maxMergedAnswer)
+		}
+		if err != nil {
+			return nil, &upstream.Error{Kind: upstream.BadResponse, Target: whole.target, Err: err, Sent: true}
+		}
+		whole.body = append(whole.body, p...)
+	}
+}
+
+// answerPart answers with a part.
+func (r *request) answerPart(p *part) {
+	r.Begin(p.status, nil)
+	r.AddDate()
+	if p.contentType != nil {
+		r.Add(contentTypeName, p.contentType)
+	}
+	r.AddString("Via", "1.1 sluice")
+	r.addOwn()
+	r.Respond(p.body)
+}
+
+var contentTypeName = []byte("Content-Type")
