@@ -40,8 +40,8 @@ func (l *latency) add(d time.Duration, prior latency) {
 	l.n = min(l.n+1, 1<<20)
 	weight := max(leastStep, 1/float64(l.n))
 	l.spread = max(leastSpread, l.spread+(math.Abs(x-l.p50)-l.spread)*weight)
-	step := l.spread * 4 * max(leastStep/2, 1/float64(l.n))
-	l.p50 += toward(x, l.p50, 0.5, step)
+	step := l.spread * max(leastStep, 2/float64(l.n))
+	l.p50 += max(-math.Abs(x-l.p50), min(math.Abs(x-l.p50), toward(x, l.p50, 0.5, step))) // never past a time that is always the same
 	l.p99 += toward(x, l.p99, 0.99, 4*step)
 	l.p99 = max(l.p99, l.p50)
 }
