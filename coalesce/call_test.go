@@ -391,6 +391,7 @@ func TestByteCap(t *testing.T) {
 			t.Errorf("%d bytes", n)
 		}
 		time.Sleep(10 * ms)
+		synctest.Wait()
 		ask(t, g, "other", 4, &options{Fetch: takes(0, "v")}).answered(t, "v")
 		if n := g.Stats().Bytes; n != 70 {
 			t.Errorf("%d bytes", n)

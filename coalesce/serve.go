@@ -10,7 +10,7 @@ import (
 // serveLocked makes the slot a call.
 func (c *Call[I, V]) serveLocked(r Reason, now time.Duration) {
 	g, e := c.group, c.entry
-	c.phase, c.started = serving, max(now, c.last.arrived) // clocks are read before the lock is taken
+	c.phase, c.started = serving, max(now, c.opened, c.last.arrived) // clocks are read before the lock is taken
 	c.stopLocked()
 	c.items = make([]I, 0, c.size)
 	for w := c.first; w != nil; w = w.next {
