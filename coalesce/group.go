@@ -89,19 +89,17 @@ func (g *Group[I, V]) now() time.Duration { return time.Since(g.start) }
 
 func (g *Group[I, V]) at(t time.Duration) time.Time { return g.start.Add(t) }
 
-func (g *Group[I, V]) observe(f Flush) {
-	if g.cfg.Observe != nil {
-		g.cfg.Observe(f)
-	}
-}
-
 // reserve adds n to what is there, unless that would exceed limit.
 func reserve(there *atomic.Int64, n, limit int64) bool {
-	if sum := there.Add(n); sum > limit || sum < 0 {
-		there.Add(-n)
-		return false
+	for {
+		now := there.Load()
+		if n > limit-now {
+			return false
+		}
+		if there.CompareAndSwap(now, now+n) {
+			return true
+		}
 	}
-	return true
 }
 
 func (g *Group[I, V]) shardOf(hash uint64) *shard[I, V] { return &g.shards[hash%shardCount] }
@@ -122,32 +120,36 @@ func (g *Group[I, V]) Do(ctx context.Context, key string, item I, opt *Options[I
 	hash := maphash.String(g.seed, key)
 	p, err := g.place(hash, key, w, opt)
 	if err != nil {
-		var none V
-		return none, g.pass(hash, w, opt, Outcome{}, err), err
+		return g.pass(hash, w, opt, 0, err)
 	}
 	if p.ask {
 		p.call.consult(p.state, p.number)
 	}
 	v, o, err := p.call.wait(ctx, w, p.joined)
-	switch {
-	case errors.Is(err, ErrNotShared):
-		o = g.pass(hash, w, opt, o, err)
-	case p.joined:
-		g.observe(g.single(hash, w, opt, JoinedCall, o, err))
+	if errors.Is(err, ErrNotShared) {
+		return g.pass(hash, w, opt, o.Waited, err)
+	}
+	if p.joined {
+		g.single(hash, w, opt, JoinedCall, o, err)
 	}
 	return v, o, err
 }
 
-// pass returns the outcome of a request that makes its own call, and tells so.
-func (g *Group[I, V]) pass(hash uint64, w *waiter[I], opt *Options[I, V], o Outcome, err error) Outcome {
-	g.observe(g.single(hash, w, opt, Passthrough, o, err))
-	return Outcome{Role: Alone, Reason: Passthrough, Waited: o.Waited}
+// pass is what Do returns for a request that makes its own call.
+func (g *Group[I, V]) pass(hash uint64, w *waiter[I], opt *Options[I, V], waited time.Duration, err error) (V, Outcome, error) {
+	var none V
+	o := Outcome{Role: Alone, Reason: Passthrough, Waited: waited}
+	g.single(hash, w, opt, Passthrough, o, err)
+	return none, o, err
 }
 
-// single returns the event of a single request.
-func (g *Group[I, V]) single(hash uint64, w *waiter[I], opt *Options[I, V], r Reason, o Outcome, err error) Flush {
-	return Flush{
+// single tells the event of a single request.
+func (g *Group[I, V]) single(hash uint64, w *waiter[I], opt *Options[I, V], r Reason, o Outcome, err error) {
+	if g.cfg.Observe == nil {
+		return
+	}
+	g.cfg.Observe(Flush{
 		Key: hash, Tag: opt.Tag, Reason: r, Size: 1, Waiting: o.Waited, Err: err,
 		Opened: g.at(w.arrived), Ended: g.at(w.arrived + o.Waited),
-	}
+	})
 }

@@ -66,7 +66,7 @@ func (c *Call[I, V]) finish(v V, err error) {
 	c.shard.restLocked(c.entry, g.idlePerShard)
 	held := c.held
 	c.held = 0
-	f := c.eventLocked(now, err)
+	c.recordLocked(now, err)
 	c.shard.mu.Unlock()
 
 	g.bytes.Add(-held)
@@ -76,17 +76,24 @@ func (c *Call[I, V]) finish(v V, err error) {
 		c.tell()
 	}
 	c.end(context.Canceled)
-	g.observe(f)
+	if g.cfg.Observe != nil {
+		g.cfg.Observe(c.flush)
+	}
 }
 
-func (c *Call[I, V]) eventLocked(now time.Duration, err error) Flush {
-	f := c.flush
+// recordLocked completes the event, which doesn't change any more.
+func (c *Call[I, V]) recordLocked(now time.Duration, err error) {
+	g, f := c.group, &c.flush
 	f.Key, f.Tag, f.Err = c.entry.hash, c.opt.Tag, err
-	if p := (*PanicError)(nil); context.Cause(c.ctx) == ErrAbandoned && !errors.As(err, &p) {
+	if context.Cause(c.ctx) == ErrAbandoned && !isPanic(err) {
 		f.Err = ErrAbandoned
 	}
-	f.Opened, f.Started, f.Ended = c.group.at(c.opened), c.group.at(c.started), c.group.at(now)
-	return f
+	f.Opened, f.Started, f.Ended = g.at(c.opened), g.at(c.started), g.at(now)
+}
+
+func isPanic(err error) bool {
+	var p *PanicError
+	return errors.As(err, &p)
 }
 
 // wait returns what the waiter gets.

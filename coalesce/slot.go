@@ -16,7 +16,7 @@ type placement[I, V any] struct {
 // place puts the waiter into a slot or a call, or says why not.
 func (g *Group[I, V]) place(hash uint64, key string, w *waiter[I], opt *Options[I, V]) (p placement[I, V], err error) {
 	now := w.arrived
-	sh := &g.shards[hash%shardCount]
+	sh := g.shardOf(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.closed {

@@ -43,7 +43,7 @@ func (g *Group[I, V]) Forget(key string) {
 
 // update changes the entry of the key, if there is one.
 func (g *Group[I, V]) update(key string, change func(*entry[I, V])) {
-	sh := &g.shards[maphash.String(g.seed, key)%shardCount]
+	sh := g.shardOf(maphash.String(g.seed, key))
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if e := sh.keys[key]; e != nil {
