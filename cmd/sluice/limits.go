@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/limit"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 const limitsHelp = `Limits sets the limits of single clients at run time. They are kept in the Redis of the configuration, hold on every node that
@@ -57,7 +58,7 @@ func newLimitsSet(api *adminAPI) *cobra.Command {
 	cmd.Flags().Int64Var(&burst, "burst", 0, "how much may come at once beyond the first; without it, as the rule says for this client")
 	cmd.RunE = limitsRun(api, func(cmd *cobra.Command, args []string) error {
 		o := limit.Override{Client: args[0], Rule: args[1], Rate: args[2]}
-		if _, err := config.ParseRate(o.Rate); err != nil {
+		if _, err := rate.Parse(o.Rate); err != nil {
 			return usagef("RATE: %q: %v", o.Rate, err)
 		}
 		if cmd.Flags().Changed("burst") {

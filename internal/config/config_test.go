@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // minimal is a file with nothing but what is required.
@@ -73,7 +74,7 @@ func defaultConfig() *config.Config {
 func defaultLimit(name string, count int64, period time.Duration) *config.Limit {
 	return &config.Limit{
 		Name:    name,
-		Rate:    config.Rate{Count: count, Period: period},
+		Rate:    rate.Rate{Count: count, Period: period},
 		Per:     config.PerClient,
 		Cost:    config.Cost{Fixed: 1},
 		Mode:    config.ModeLocal,
@@ -200,7 +201,7 @@ func TestEveryKey(t *testing.T) {
 		Limits: map[string]*config.Limit{
 			"2": {
 				Name:    "2",
-				Rate:    config.Rate{Count: 5, Period: 250 * time.Millisecond},
+				Rate:    rate.Rate{Count: 5, Period: 250 * time.Millisecond},
 				Burst:   12,
 				Per:     config.PerClient,
 				Cost:    config.Cost{Fixed: 1, Header: "X-Cost"},
@@ -210,11 +211,11 @@ func TestEveryKey(t *testing.T) {
 				Shadow:  true,
 				MaxKeys: 10,
 				Overrides: map[config.ClientName]*config.LimitOverride{
-					"alice@example.com": {Rate: config.Rate{Count: 1, Period: 24 * time.Hour}, Burst: 3},
+					"alice@example.com": {Rate: rate.Rate{Count: 1, Period: 24 * time.Hour}, Burst: 3},
 				},
 			},
 			"3": {
-				Name: "3", Rate: config.Rate{Count: 3, Period: time.Hour}, Burst: 4, Per: config.PerIP, Cost: config.Cost{Fixed: 5},
+				Name: "3", Rate: rate.Rate{Count: 3, Period: time.Hour}, Burst: 4, Per: config.PerIP, Cost: config.Cost{Fixed: 5},
 				Mode: config.ModeLocal, OnError: config.OnErrorLocalShare, MaxKeys: 1_000_000,
 			},
 		},
@@ -388,40 +389,5 @@ func TestSizeString(t *testing.T) {
 func TestPercent(t *testing.T) {
 	if p := config.Percent(12.5); p.String() != "12.5%" || p.Fraction() != 0.125 {
 		t.Errorf("Percent(12.5) = %v, a fraction of %v", p, p.Fraction())
-	}
-}
-
-func TestRate(t *testing.T) {
-	for text, want := range map[string]config.Rate{
-		"100/s":                 {Count: 100, Period: time.Second},
-		"120/min":               {Count: 120, Period: time.Minute},
-		"3/h":                   {Count: 3, Period: time.Hour},
-		"1/day":                 {Count: 1, Period: 24 * time.Hour},
-		"5/250ms":               {Count: 5, Period: 250 * time.Millisecond},
-		"5/1m30s":               {Count: 5, Period: 90 * time.Second},
-		"1/ns":                  {},
-		"1/1ns":                 {Count: 1, Period: 1},
-		"2/1ns":                 {},
-		"+1/s":                  {},
-		"/s":                    {},
-		"1":                     {},
-		"1/":                    {},
-		"1 / s":                 {},
-		"1/S":                   {},
-		"1/-1s":                 {},
-		"-1/s":                  {},
-		"1/s/s":                 {},
-		"1.5/s":                 {},
-		"9999999999999999999/s": {},
-	} {
-		got, err := config.ParseRate(text)
-		if (err != nil) != (want == config.Rate{}) || err == nil && got != want {
-			t.Errorf("ParseRate(%q) = %v, %v, want %v", text, got, err, want)
-		}
-		if err == nil {
-			if again, err := config.ParseRate(got.String()); err != nil || again != got {
-				t.Errorf("ParseRate(%q) = %v, %v, want %v", got.String(), again, err, got)
-			}
-		}
 	}
 }

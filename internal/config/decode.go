@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // The methods that a section may have, all on its pointer.
@@ -283,8 +285,8 @@ func scalarParser(t reflect.Type) func(string) (any, error) {
 		return func(s string) (any, error) { return parseNetwork(s) }
 	case reflect.TypeFor[Hash]():
 		return func(s string) (any, error) { return parseHash(s) }
-	case reflect.TypeFor[Rate]():
-		return func(s string) (any, error) { return ParseRate(s) }
+	case reflect.TypeFor[rate.Rate]():
+		return func(s string) (any, error) { return rate.Parse(s) }
 	case reflect.TypeFor[Who]():
 		return func(s string) (any, error) { return parseWho(s) }
 	}
@@ -308,7 +310,7 @@ func describe(t reflect.Type) string {
 		return "a network, as in 10.0.0.0/8"
 	case reflect.TypeFor[Hash]():
 		return "a SHA-256 hash of 64 hexadecimal digits"
-	case reflect.TypeFor[Rate]():
+	case reflect.TypeFor[rate.Rate]():
 		return "a rate, as in 100/s"
 	case reflect.TypeFor[Who]():
 		return "the name of a client or a network, as in 10.0.0.0/8"

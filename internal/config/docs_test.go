@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // documented is a row of a table in docs/config.md: the type and the default of a key.
@@ -170,7 +171,7 @@ func kindName(t reflect.Type) string {
 		reflect.TypeFor[[]config.Source]():                             "list of sources",
 		reflect.TypeFor[[]*config.Route]():                             "list of routes",
 		reflect.TypeFor[map[string]*config.Upstream]():                 "mapping of upstreams",
-		reflect.TypeFor[config.Rate]():                                 "rate",
+		reflect.TypeFor[rate.Rate]():                                   "rate",
 		reflect.TypeFor[config.Cost]():                                 "number",
 		reflect.TypeFor[[]config.Who]():                                "list of names and networks",
 		reflect.TypeFor[[]config.RateLimitHeader]():                    "list of strings",

@@ -1,15 +1,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 
-	"github.com/sluicegate/sluice/gcra"
-	"github.com/sluicegate/sluice/internal/lease"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // Limit is a rule: how many requests may pass, and who is counted together. It applies to the routes that name it.
@@ -17,7 +13,7 @@ type Limit struct {
 	// Name is its key in the file.
 	Name string `yaml:"-"`
 	// Rate is how much may pass in the long run. Required.
-	Rate Rate `yaml:"rate,required"`
+	Rate rate.Rate `yaml:"rate,required"`
 	// Burst is how much may come at once beyond the first; 0 is exactly one at a time. Default 0.
 	Burst int64 `yaml:"burst"`
 	// Per says who shares one allowance. Default client.
@@ -41,7 +37,7 @@ type Limit struct {
 // LimitOverride is the limit of one client instead of that of the rule.
 type LimitOverride struct {
 	// Rate is how much may pass in the long run. Required.
-	Rate Rate `yaml:"rate,required"`
+	Rate rate.Rate `yaml:"rate,required"`
 	// Burst is how much may come at once beyond the first. Default 0.
 	Burst int64 `yaml:"burst"`
 }
@@ -146,73 +142,6 @@ func (c Cost) String() string {
 	return strconv.FormatInt(c.Fixed, 10)
 }
 
-// Rate is a number of requests in a time. In a file it is both with a slash: 100/s, 120/min, 3/h, 1/day, 5/250ms.
-type Rate struct {
-	Count  int64
-	Period Duration
-}
-
-// ratePeriods are the periods that have a name; all others are durations.
-var ratePeriods = [...]struct {
-	name string
-	time Duration
-}{{"s", time.Second}, {"min", time.Minute}, {"h", time.Hour}, {"day", 24 * time.Hour}}
-
-// String returns the rate as it is spelled in a file.
-func (r Rate) String() string {
-	for _, p := range ratePeriods {
-		if p.time == r.Period {
-			return fmt.Sprintf("%d/%s", r.Count, p.name)
-		}
-	}
-	return fmt.Sprintf("%d/%v", r.Count, r.Period)
-}
-
-var errRate = errors.New("expected a number and a time, as in 100/s, 120/min, 3/h, 1/day or 5/250ms")
-
-// ParseRate reads a Rate of at most 10⁹ per second.
-func ParseRate(text string) (Rate, error) {
-	count, period, found := strings.Cut(text, "/")
-	n, err := strconv.ParseInt(count, 10, 64)
-	if !found || err != nil || count[0] == '+' {
-		return Rate{}, errRate
-	}
-	r := Rate{Count: n}
-	for _, p := range ratePeriods {
-		if p.name == period {
-			r.Period = p.time
-		}
-	}
-	if r.Period == 0 {
-		if r.Period, err = time.ParseDuration(period); err != nil {
-			return Rate{}, errRate
-		}
-	}
-	_, err = r.Limit(0)
-	return r, err
-}
-
-// Limit returns the rate with a burst, or says why there is no such limit.
-func (r Rate) Limit(burst int64) (gcra.Limit, error) {
-	limit, err := gcra.NewLimit(r.Count, r.Period, burst)
-	if err != nil {
-		return limit, errors.New(strings.TrimPrefix(err.Error(), gcra.ErrLimit.Error()+": "))
-	}
-	return limit, nil
-}
-
-// SharedLimit is Limit for a rule of a shared mode, which is reckoned in whole microseconds and fractions of them.
-func (r Rate) SharedLimit(burst int64) (gcra.Limit, error) {
-	limit, err := r.Limit(burst)
-	if err != nil {
-		return limit, err
-	}
-	if _, err := lease.NewInterval(limit); err != nil {
-		return limit, errors.New("too much in one period for a limit that is shared: expected a smaller number and a shorter time, as in 1000000/s")
-	}
-	return limit, nil
-}
-
 func (l *Limit) defaults() {
 	*l = Limit{Per: PerClient, Mode: ModeLocal, OnError: OnErrorLocalShare, MaxKeys: 1_000_000}
 	l.Cost.defaults()
@@ -301,8 +230,8 @@ func (c *Config) validateMode(l *Limit, at *node, r *report) {
 	if c.Redis == nil {
 		r.errorf(at.get("mode"), "%s is decided in Redis: expected the key redis as well", l.Mode)
 	}
-	shareable := func(at *node, rate Rate) {
-		if _, err := rate.SharedLimit(0); rate.Count != 0 && err != nil {
+	shareable := func(at *node, each rate.Rate) {
+		if _, err := each.SharedLimit(0); each.Count != 0 && err != nil {
 			r.errorf(at.get("rate"), "%v", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // Query asks about a limit from outside of the traffic: that of a rule, or one that comes with the question.
@@ -158,7 +159,7 @@ func (c *call) ask(now time.Duration, peek bool) (Answer, error) {
 }
 
 func (s *Stage) checkAdHoc(q *Query, now time.Duration) (Answer, error) {
-	rate, err := config.ParseRate(*q.Rate)
+	per, err := rate.Parse(*q.Rate)
 	if err != nil {
 		return Answer{}, &QueryError{"rate", err.Error()}
 	}
@@ -166,7 +167,7 @@ func (s *Stage) checkAdHoc(q *Query, now time.Duration) (Answer, error) {
 	if q.Burst != nil {
 		burst = *q.Burst
 	}
-	limit, err := rate.Limit(burst)
+	limit, err := per.Limit(burst)
 	if err != nil {
 		return Answer{}, &QueryError{"burst", err.Error()}
 	}

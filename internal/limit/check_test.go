@@ -30,7 +30,7 @@ func ask(key, rule string, options ...func(*limit.Query)) *limit.Query {
 
 func cost(n int64) func(*limit.Query) { return func(q *limit.Query) { q.Cost = &n } }
 func peek(q *limit.Query)             { q.Peek = true }
-func rate(rate string, burst int64) func(*limit.Query) {
+func per(rate string, burst int64) func(*limit.Query) {
 	return func(q *limit.Query) { q.Rate, q.Burst = &rate, &burst }
 }
 
@@ -82,10 +82,10 @@ func TestCheck(t *testing.T) {
 			{ask("whoever", "all"), "false all 0/1 retry 1 reset 1"},
 			{ask("alice", "trial"), "true trial 0/1 retry 0 reset 1"},
 			{ask("alice", "trial"), "true trial 0/1 retry 1 reset 1 shadow"},
-			{ask("alice", "", rate("1/s", 4)), "true  4/5 retry 0 reset 1"},
-			{ask("alice", "", rate("60/min", 4), peek), "true  4/5 retry 0 reset 1"}, // the same limit
-			{ask("alice", "", rate("1/s", 3)), "true  3/4 retry 0 reset 1"},          // another
-			{ask("alice", "", rate("1/s", 4), cost(5)), "false  4/5 retry 1 reset 1"},
+			{ask("alice", "", per("1/s", 4)), "true  4/5 retry 0 reset 1"},
+			{ask("alice", "", per("60/min", 4), peek), "true  4/5 retry 0 reset 1"}, // the same limit
+			{ask("alice", "", per("1/s", 3)), "true  3/4 retry 0 reset 1"},          // another
+			{ask("alice", "", per("1/s", 4), cost(5)), "false  4/5 retry 1 reset 1"},
 		} {
 			got, err := w.stage.Check(c.q)
 			if err != nil || show(got) != c.want {
@@ -123,10 +123,10 @@ func TestCheckMistakes(t *testing.T) {
 		{ask("192.0.2.0/24", "ip"), `key: "192.0.2.0/24" is no address: the rule is per ip`},
 		{ask(strings.Repeat("k", 1025), "a"), "key: longer than 1024 bytes"},
 		{ask("alice", "a", cost(-1)), "cost: -1 is out of range, expected 0 or more"},
-		{ask("alice", "a", rate("1/s", 0)), "rule: goes without rate and burst"},
-		{ask("alice", "", rate("fast", 0)), "rate: expected a number and a time, as in 100/s, 120/min, 3/h, 1/day or 5/250ms"},
-		{ask("alice", "", rate("1/s", -1)), "burst: burst is -1, must be from 0 to 2⁶¹-1"},
-		{ask("", "", rate("1/s", 0)), "key: missing, expected who is counted"},
+		{ask("alice", "a", per("1/s", 0)), "rule: goes without rate and burst"},
+		{ask("alice", "", per("fast", 0)), "rate: expected a number and a time, as in 100/s, 120/min, 3/h, 1/day or 5/250ms"},
+		{ask("alice", "", per("1/s", -1)), "burst: burst is -1, must be from 0 to 2⁶¹-1"},
+		{ask("", "", per("1/s", 0)), "key: missing, expected who is counted"},
 	} {
 		_, err := w.stage.Check(c.q)
 		var mistake *limit.QueryError
@@ -143,7 +143,7 @@ func TestCheckMistakes(t *testing.T) {
 func TestAdHocIsBounded(t *testing.T) {
 	w := newWorld(t, "")
 	for i := range 100_100 {
-		if _, err := w.stage.Check(ask("alice", "", rate("1/h", int64(i)))); err != nil {
+		if _, err := w.stage.Check(ask("alice", "", per("1/h", int64(i)))); err != nil {
 			t.Fatal(err)
 		}
 	}

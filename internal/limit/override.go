@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/rate"
 	"github.com/sluicegate/sluice/internal/redislimit"
 )
 
@@ -75,7 +76,7 @@ func (r *rule) checkOverride(o *Override) (*redislimit.Override, error) {
 	if r.runTime == nil {
 		return nil, &QueryError{"rule", fmt.Sprintf("the keys of %s are not clients: it is per %s", r.name, r.cfg.Per)}
 	}
-	rate, err := config.ParseRate(o.Rate)
+	per, err := rate.Parse(o.Rate)
 	if err != nil {
 		return nil, &QueryError{"rate", err.Error()}
 	}
@@ -86,13 +87,13 @@ func (r *rule) checkOverride(o *Override) (*redislimit.Override, error) {
 	if burst < 0 {
 		return nil, &QueryError{"burst", fmt.Sprintf("%d is out of range, expected 0 or more", burst)}
 	}
-	if _, err := rate.SharedLimit(burst); err != nil {
+	if _, err := per.SharedLimit(burst); err != nil {
 		return nil, &QueryError{"rate", err.Error()}
 	}
 	if cost := r.cfg.Cost.Fixed; cost > burst+1 {
 		return nil, &QueryError{"burst", fmt.Sprintf("%d and one is less than the cost of a request, %d", burst, cost)}
 	}
-	kept, err := redislimit.NewOverride(o.Client, o.Rule, rate.String(), stored)
+	kept, err := redislimit.NewOverride(o.Client, o.Rule, per.String(), stored)
 	if err != nil {
 		return nil, &QueryError{"rate", err.Error()}
 	}

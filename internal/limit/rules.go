@@ -11,6 +11,7 @@ import (
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // Rules are the limits and the access lists of one configuration. They never change; safe for concurrent use.
@@ -41,7 +42,7 @@ type rule struct {
 
 // terms are a limit as it applies to one client or to many.
 type terms struct {
-	rate   config.Rate // as it was written, or in lowest terms
+	rate   rate.Rate // as it was written, or in lowest terms
 	limit  gcra.Limit
 	local  *gcra.Limiter[string] // applies limit to the account
 	policy string                // its member of RateLimit-Policy
@@ -91,19 +92,19 @@ func newRule(cfg *config.Limit, a *account, shared *Shared) *rule {
 	return r
 }
 
-func newTerms(a *account, rate config.Rate, burst int64) *terms {
-	limit, err := rate.Limit(burst)
+func newTerms(a *account, per rate.Rate, burst int64) *terms {
+	limit, err := per.Limit(burst)
 	if err != nil {
 		panic(err) // the configuration was checked
 	}
 	t := termsFor(a, limit)
-	t.rate = rate
+	t.rate = per
 	return t
 }
 
 func termsFor(a *account, limit gcra.Limit) *terms {
 	count, period := limit.Rate()
-	return &terms{rate: config.Rate{Count: count, Period: period}, limit: limit, local: a.limiter.WithLimit(limit), policy: policyMember(a.name, limit)}
+	return &terms{rate: rate.Rate{Count: count, Period: period}, limit: limit, local: a.limiter.WithLimit(limit), policy: policyMember(a.name, limit)}
 }
 
 // termsOf are the terms of the client with this key: those set at run time, those of the configuration, or the rule's.

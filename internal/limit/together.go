@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // Ask is one of several questions that CheckAll decides together: about a rule, or about a limit that comes with the question.
@@ -20,7 +21,7 @@ type Ask struct {
 
 // OwnLimit is a limit that comes with a question. Together with the key it is its memory, as that of a Query.
 type OwnLimit struct {
-	Rate  config.Rate
+	Rate  rate.Rate
 	Burst int64
 }
 
@@ -31,7 +32,7 @@ const RuleCost = -1
 type Verdict struct {
 	Limited    bool // false: no rule has the name, and nothing else below is set but Allowed
 	Allowed    bool // true as well if the rule only reports
-	Rate       config.Rate
+	Rate       rate.Rate
 	Remaining  int64         // what can be spent at once now
 	ResetAfter time.Duration // until everything can be spent at once again
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/limit"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // showJoint renders a joint answer in one line: "true: 4, -, refused 0" for three questions, the second of which has no rule.
@@ -39,7 +39,7 @@ func TestCheckAll(t *testing.T) {
   two: {rate: 1/s, burst: 4, cost: 2}
   all: {rate: 1/h, burst: 1, per: global}
 `
-	three := limit.OwnLimit{Rate: config.Rate{Count: 3, Period: time.Minute}, Burst: 2}
+	three := limit.OwnLimit{Rate: rate.Rate{Count: 3, Period: time.Minute}, Burst: 2}
 	inBubble(t, limits, func(t *testing.T, w *world) {
 		for i, c := range []struct {
 			wait time.Duration
@@ -80,7 +80,7 @@ func TestCheckAllEdges(t *testing.T) {
 	if err != nil || j.Allowed || j.RetryAfter != limit.Never {
 		t.Errorf("%+v, %v", j, err)
 	}
-	bad := limit.Ask{Rule: "a", Own: &limit.OwnLimit{Rate: config.Rate{Count: 1, Period: -1}}}
+	bad := limit.Ask{Rule: "a", Own: &limit.OwnLimit{Rate: rate.Rate{Count: 1, Period: -1}}}
 	if j, err := w.stage.CheckAll([]limit.Ask{about("a", "x"), bad}); err == nil {
 		t.Errorf("%+v", j)
 	}
@@ -92,7 +92,7 @@ func TestCheckAllEdges(t *testing.T) {
 // Clients are told of the rules that were decided: neither of those that only report, nor of limits that came with a question.
 func TestCheckAllFields(t *testing.T) {
 	w := newWorld(t, "limits: {a: {rate: 1/s, burst: 4}, b: {rate: 1/s}, trial: {rate: 1/s, shadow: true}}\nrate_limit_headers: [standard, legacy]")
-	own := limit.Ask{Rule: "x", Own: &limit.OwnLimit{Rate: config.Rate{Count: 1, Period: time.Second}}, Cost: 1}
+	own := limit.Ask{Rule: "x", Own: &limit.OwnLimit{Rate: rate.Rate{Count: 1, Period: time.Second}}, Cost: 1}
 	j, err := w.stage.CheckAll([]limit.Ask{about("trial", "x"), own, about("a", "x"), about("b", "x")})
 	want := `[{RateLimit-Policy "a";q=5;w=5, "b";q=1;w=1} {RateLimit "a";r=4;t=1, "b";r=0;t=1} ` +
 		`{X-RateLimit-Limit 1} {X-RateLimit-Remaining 0} {X-RateLimit-Reset 1}]`

@@ -114,15 +114,6 @@ func universal(o redis.UniversalOptions, patient time.Duration) *redis.Universal
 	return &o
 }
 
-// ParseURL returns the options that a URL such as redis://user:password@host:6379/0 stands for.
-func ParseURL(url string) (redis.UniversalOptions, error) {
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		return redis.UniversalOptions{}, fmt.Errorf("redis: %w", err)
-	}
-	return redis.UniversalOptions{Addrs: []string{o.Addr}, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig}, nil
-}
-
 // Close says farewell to the other nodes, stops the goroutines and waits for them. Leases must be closed before.
 func (l *Link) Close() error {
 	l.leave()

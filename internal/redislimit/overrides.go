@@ -10,11 +10,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sluicegate/sluice/gcra"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // ErrOverride is wrapped by errors about what an override says.
@@ -24,12 +24,11 @@ var ErrOverride = errors.New("bad override")
 type Override struct {
 	Client string
 	Rule   string
-	Rate   string // such as "120/min": a count per s, min, h or d, or per a duration such as 10s
+	Rate   string // such as "120/min", as package rate reads it
 	Burst  int64  // -1: that of the rule
 
-	count  int64
-	period time.Duration
-	last   atomic.Pointer[applied]
+	rate rate.Rate // what Rate says
+	last atomic.Pointer[applied]
 }
 
 type applied struct{ base, limit gcra.Limit }
@@ -44,7 +43,7 @@ func (o *Override) Limit(base gcra.Limit) gcra.Limit {
 	if burst < 0 {
 		burst = base.Burst()
 	}
-	limit, err := gcra.NewLimit(o.count, o.period, burst)
+	limit, err := o.rate.Limit(burst)
 	if err != nil {
 		limit = base
 	}
@@ -53,35 +52,18 @@ func (o *Override) Limit(base gcra.Limit) gcra.Limit {
 }
 
 // NewOverride checks what it is given and returns the override.
-func NewOverride(client, rule, rate string, burst int64) (*Override, error) {
+func NewOverride(client, rule, per string, burst int64) (*Override, error) {
 	if client == "" || rule == "" {
 		return nil, fmt.Errorf("%w: client and rule must not be empty", ErrOverride)
 	}
-	count, period, err := ParseRate(rate)
+	parsed, err := rate.Parse(per)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: rate %q: %w", ErrOverride, per, err)
 	}
-	if _, err := gcra.NewLimit(count, period, max(0, burst)); err != nil {
+	if _, err := parsed.Limit(max(0, burst)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOverride, err)
 	}
-	return &Override{Client: client, Rule: rule, Rate: rate, Burst: max(-1, burst), count: count, period: period}, nil
-}
-
-// ParseRate reads a rate such as 100/s, 120/min, 5/h, 1000/d or 3/10s.
-func ParseRate(text string) (count int64, period time.Duration, err error) {
-	digits, unit, _ := strings.Cut(text, "/")
-	count, err = strconv.ParseInt(digits, 10, 64)
-	if err != nil || count < 1 {
-		return 0, 0, fmt.Errorf("%w: rate %q: expected a count per time, such as 120/min", ErrOverride, text)
-	}
-	units := map[string]time.Duration{"s": time.Second, "sec": time.Second, "m": time.Minute, "min": time.Minute, "h": time.Hour, "hour": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour}
-	period, known := units[unit]
-	if !known {
-		if period, err = time.ParseDuration(unit); err != nil || period <= 0 {
-			return 0, 0, fmt.Errorf("%w: rate %q: expected s, min, h, d or a duration such as 10s after the /", ErrOverride, text)
-		}
-	}
-	return count, period, nil
+	return &Override{Client: client, Rule: rule, Rate: per, Burst: max(-1, burst), rate: parsed}, nil
 }
 
 // Overrides are the overrides that Redis holds. Every node has a copy, which a change reaches at once by a message, or within half a second by the
@@ -199,12 +181,12 @@ func parse(f, value string) (*Override, error) {
 	rule, client, ok := strings.Cut(f, " ")
 	rule, err1 := url.QueryUnescape(rule)
 	client, err2 := url.QueryUnescape(client)
-	rate, digits, ok2 := strings.Cut(value, " ")
+	per, digits, ok2 := strings.Cut(value, " ")
 	burst, err3 := strconv.ParseInt(digits, 10, 64)
 	if !ok || !ok2 || err1 != nil || err2 != nil || err3 != nil {
 		return nil, fmt.Errorf("%w: %q: %q in Redis", ErrOverride, f, value)
 	}
-	return NewOverride(client, rule, rate, burst)
+	return NewOverride(client, rule, per, burst)
 }
 
 // follow reads the overrides whenever they may have changed.

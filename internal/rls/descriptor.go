@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	descriptor "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	pb "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 
-	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/limit"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 // asksOf makes a question of every descriptor. The error names what a call may not say.
@@ -115,7 +116,7 @@ func override(o *descriptor.RateLimitDescriptor_RateLimitOverride) (*limit.OwnLi
 	if multiplier > int64(math.MaxInt64/unit) {
 		return nil, fmt.Errorf("unit_multiplier: %d is too large", multiplier)
 	}
-	l := &limit.OwnLimit{Rate: config.Rate{Count: n, Period: unit * config.Duration(multiplier)}, Burst: n - 1}
+	l := &limit.OwnLimit{Rate: rate.Rate{Count: n, Period: unit * time.Duration(multiplier)}, Burst: n - 1}
 	if _, err := l.Rate.Limit(l.Burst); err != nil {
 		return nil, fmt.Errorf("requests_per_unit: %w", err)
 	}

@@ -8,7 +8,7 @@ import (
 	typepb "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/rate"
 )
 
 const day = 24 * time.Hour
@@ -24,7 +24,7 @@ var unitLengths = map[typepb.RateLimitUnit]time.Duration{
 }
 
 // currentLimit is a rate in requests per unit, nil if it cannot be told without rounding.
-func currentLimit(r config.Rate) *pb.RateLimitResponse_RateLimit {
+func currentLimit(r rate.Rate) *pb.RateLimitResponse_RateLimit {
 	count, period := r.Count, r.Period
 	if period < time.Second && time.Second%period == 0 && count <= math.MaxUint32 {
 		count, period = count*int64(time.Second/period), time.Second

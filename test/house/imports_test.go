@@ -22,13 +22,13 @@ var allowed = map[string][]string{
 	// stages
 	"internal/identify": {"internal/config", "internal/http1"},
 	"internal/meter":    {"internal/config", "window"},
-	"internal/limit":    {"gcra", "internal/config", "internal/http1", "internal/redislimit"},
+	"internal/limit":    {"gcra", "internal/config", "internal/http1", "internal/rate", "internal/redislimit"},
 	"internal/upstream": {"internal/config", "internal/http1"},
 	"internal/cache":    {"internal/config", "internal/http1"},
 
 	// what stages stand on
 	"internal/datadir": {},
-	"internal/config":  {"gcra", "internal/lease"},
+	"internal/config":  {"internal/rate"},
 	"internal/http1":   {},
 	"internal/problem": {"internal/http1"},
 	"internal/spool":   {},
@@ -37,12 +37,13 @@ var allowed = map[string][]string{
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
 	"internal/lease/sim":  {"gcra", "internal/lease"},
-	"internal/redislimit": {"gcra", "internal/lease"},
+	"internal/rate":       {"gcra", "internal/lease"},
+	"internal/redislimit": {"gcra", "internal/lease", "internal/rate"},
 
 	// what puts them together
 	"internal/gateway": {"coalesce", "flush", "internal/cache", "internal/config", "internal/http1", "internal/identify", "internal/limit", "internal/meter", "internal/problem",
 		"internal/spool", "internal/upstream", "internal/version", "window"},
-	"internal/rls":   {"internal/config", "internal/limit"},
+	"internal/rls":   {"internal/limit", "internal/rate"},
 	"internal/admin": {"internal/limit", "internal/meter", "internal/version"},
 
 	// to try and to measure with
