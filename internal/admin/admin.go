@@ -4,15 +4,12 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,27 +100,8 @@ func (s *Server) routes() http.Handler {
 	all := http.NewServeMux()
 	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
 	all.HandleFunc("GET /readyz", s.ready)
-	all.Handle("/", s.guard(guarded))
-	return all
-}
-
-// guard asks for the token, and keeps the pages of other sites from acting: a browser tells where a request that
-// changes something comes from.
-func (s *Server) guard(next http.Handler) http.Handler {
-	want := sha256.Sum256([]byte(s.opts.Token))
-	sameOrigin := http.NewCrossOriginProtection().Handler(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.opts.Token != "" {
-			scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-			got := sha256.Sum256([]byte(strings.TrimSpace(token)))
-			if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="sluice admin"`)
-				writeError(w, http.StatusUnauthorized, "the admin token is missing or wrong: send Authorization: Bearer TOKEN")
-				return
-			}
-		}
-		sameOrigin.ServeHTTP(w, r)
-	})
+	all.Handle("/", s.guard(sameSite(guarded)))
+	return s.ownHost(all)
 }
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
