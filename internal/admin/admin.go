@@ -9,11 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
@@ -74,53 +72,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) routes() http.Handler {
-	guarded := http.NewServeMux()
-	guarded.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelWarn),
-	}))
-	guarded.HandleFunc("GET /api/v1/version", s.version)
-	guarded.HandleFunc("GET /api/v1/status", s.status)
-	guarded.HandleFunc("GET /api/v1/meters", s.meters)
-	guarded.HandleFunc("POST /api/v1/reload", s.reload)
-	guarded.HandleFunc("GET /api/v1/limits", s.listLimits)
-	guarded.HandleFunc("POST /api/v1/limits/check", s.checkLimit)
-	guarded.HandleFunc("GET /api/v1/limits/overrides", s.listOverrides)
-	guarded.HandleFunc("PUT /api/v1/limits/overrides", s.setOverride)
-	guarded.HandleFunc("DELETE /api/v1/limits/overrides", s.unsetOverride)
-	if s.opts.PProf {
-		guarded.HandleFunc("/debug/pprof/", pprof.Index)
-		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	}
-	guarded.HandleFunc("GET /{$}", s.index)
-
-	all := http.NewServeMux()
-	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	all.HandleFunc("GET /readyz", s.ready)
-	all.Handle("/", s.guard(sameSite(guarded)))
-	return s.ownHost(all)
-}
-
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write([]byte(`sluice admin
-
-GET  /healthz              the process is alive
-GET  /readyz               it should get traffic
-GET  /metrics              Prometheus
-GET  /api/v1/status        connections, upstreams, targets
-GET  /api/v1/meters        requests of clients and routes lately
-GET  /api/v1/version       the build
-POST /api/v1/reload        read the configuration file again
-GET  /api/v1/limits        the limits and what they have decided
-POST /api/v1/limits/check  decide by a limit, for programs that are not behind the gateway
-GET, PUT, DELETE /api/v1/limits/overrides  limits of single clients, set at run time
-`))
-}
-
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if ok, reason := s.opts.Ready(); !ok {
 		http.Error(w, reason, http.StatusServiceUnavailable)
@@ -158,9 +109,13 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 // writeError answers with an RFC 9457 problem whose title is its status.
 func writeError(w http.ResponseWriter, status int, detail string) {
+	writeProblem(w, status, map[string]any{"detail": detail})
+}
+
+// writeProblem is writeError with members of its own.
+func writeProblem(w http.ResponseWriter, status int, members map[string]any) {
+	members["type"], members["title"], members["status"] = "about:blank", http.StatusText(status), status
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
-	})
+	json.NewEncoder(w).Encode(members)
 }
