@@ -16,6 +16,7 @@ func newCheck() *cobra.Command {
 		Short: "Check a configuration file",
 		Long: `Check reads a configuration file, and the files that it names, just as serve does, and starts nothing.
 It prints every mistake as FILE:LINE:COLUMN: what is wrong and what was expected, and then exits with 1.
+What is no mistake but may not be meant is printed as a warning, on standard error too, and the exit code stays 0.
 Variables written ${NAME} are taken from the environment of the command.`,
 		Example: "  sluice check -c sluice.yaml",
 		Args:    noArgs,
@@ -26,10 +27,14 @@ Variables written ${NAME} are taken from the environment of the command.`,
 }
 
 func check(cmd *cobra.Command, path string) error {
-	if _, err := config.Load(path, os.LookupEnv); err != nil {
+	cfg, err := config.Load(path, os.LookupEnv)
+	if err != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), err) // its lines start with the file, not with the name of the program
 		return &failure{nil}
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", path)
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s:%d:%d: warning: %s\n", w.File, w.Line, w.Column, w.Msg)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", path)
 	return err
 }

@@ -54,6 +54,7 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		n.closeListeners()
 		return nil, err
 	}
+	n.warn(cfg)
 	n.loads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_config_reloads_total", Help: "Attempts to apply the configuration file anew, by result.",
 	}, []string{"result"})
@@ -192,8 +193,16 @@ func (n *node) tryReload() error {
 		return err
 	}
 	setLevel(&n.level, &cfg.Log)
+	n.warn(cfg)
 	n.gate.Apply(cfg)
 	return nil
+}
+
+// warn logs what may not be meant in a configuration that is applied.
+func (n *node) warn(cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		n.log.Warn("the configuration has something that may not be meant", "warning", w.Error())
+	}
 }
 
 // sameProcess refuses changes that only a new process can make.

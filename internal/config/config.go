@@ -70,6 +70,8 @@ type Config struct {
 	UpstreamNames []string `yaml:"-"`
 	// LimitNames lists the keys of Limits in the order of the file.
 	LimitNames []string `yaml:"-"`
+	// Warnings are about what is no mistake but may not be meant, in the order of the file.
+	Warnings []*Error `yaml:"-"`
 	// Path is the file this was read from, "" without one.
 	Path string `yaml:"-"`
 }
@@ -123,6 +125,7 @@ func Parse(name string, data []byte, env func(string) (string, bool), readFile f
 	if len(r.errs) > 0 {
 		return nil, r.errs.sorted()
 	}
+	c.Warnings = r.warnings.sorted()
 	return c, nil
 }
 

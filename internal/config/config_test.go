@@ -330,6 +330,35 @@ func TestManyKeys(t *testing.T) {
 	}
 }
 
+// Only the rate limit service makes use of a limit that no route names.
+func TestWarnings(t *testing.T) {
+	limits := "limits: {a: {rate: 1/s}, b: {rate: 1/s}}\n"
+	for _, c := range []struct {
+		file string
+		want []string // what the warnings are about
+	}{
+		{minimal, nil},
+		{minimal + limits, []string{"limits.a", "limits.b"}},
+		{minimal + "    limits: [b]\n" + limits, []string{"limits.a"}},
+		{minimal + "    limits: [b, a]\n" + limits, nil},
+		{minimal + limits + "rate_limit_service: {listen: 127.0.0.1:0}\n", nil},
+	} {
+		cfg, err := config.Parse("x.yaml", []byte(c.file), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(cfg.Warnings) != len(c.want) {
+			t.Errorf("%v, expected warnings about %q in\n%s", cfg.Warnings, c.want, c.file)
+			continue
+		}
+		for i, w := range cfg.Warnings {
+			if w.Line == 0 || w.Column == 0 || !strings.HasPrefix(w.Msg, c.want[i]+": no route names") {
+				t.Errorf("%v, expected one about %s", w, c.want[i])
+			}
+		}
+	}
+}
+
 func TestErrorsUnwrap(t *testing.T) {
 	_, err := config.Parse("sluice.yaml", []byte("lisen: x\n"+minimal), nil, nil)
 	var first *config.Error

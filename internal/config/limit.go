@@ -214,10 +214,25 @@ func (c *Config) validateLimits(at *node, r *report) {
 			c.validateRouteLimits(t, at.get("routes").item(i).get("limits"), r)
 		}
 	}
+	c.warnOfUnused(limits, r)
 	headers := at.get("rate_limit_headers")
 	for i, h := range c.RateLimitHeaders {
 		if h != "" && slices.Contains(c.RateLimitHeaders[:i], h) {
 			r.errorf(headers.item(i), "duplicate %s, expected it once", h)
+		}
+	}
+}
+
+// warnOfUnused finds rules that no request can meet. The rate limit service asks all of them.
+func (c *Config) warnOfUnused(limits *node, r *report) {
+	if c.RateLimitService != nil {
+		return
+	}
+	for _, e := range limits.entries {
+		named := slices.ContainsFunc(c.Routes, func(t *Route) bool { return t != nil && slices.Contains(t.Limits, e.key.text) })
+		if !named {
+			r.warnf(&node{line: e.key.line, col: e.key.col, path: e.value.path},
+				"no route names this limit, so it applies to no request: expected it in the limits of a route, unless only POST /api/v1/limits/check asks it")
 		}
 	}
 }

@@ -105,19 +105,29 @@ func (n *node) keyPath(key string) string {
 
 func (n *node) itemPath(i int) string { return n.path + "[" + strconv.Itoa(i) + "]" }
 
-// report collects the mistakes of one file.
+// report collects the mistakes of one file, and what is none but may not be meant.
 type report struct {
-	file string
-	errs Errors
+	file     string
+	errs     Errors
+	warnings Errors
 }
 
 // errorf adds a mistake at a node.
 func (r *report) errorf(at *node, format string, args ...any) {
+	r.errs = append(r.errs, r.at(at, format, args...))
+}
+
+// warnf adds a warning at a node.
+func (r *report) warnf(at *node, format string, args ...any) {
+	r.warnings = append(r.warnings, r.at(at, format, args...))
+}
+
+func (r *report) at(at *node, format string, args ...any) *Error {
 	msg := fmt.Sprintf(format, args...)
 	if at.path != "" {
 		msg = at.path + ": " + msg
 	}
-	r.errs = append(r.errs, &Error{File: r.file, Line: at.line, Column: at.col, Msg: msg})
+	return &Error{File: r.file, Line: at.line, Column: at.col, Msg: msg}
 }
 
 // place adds a mistake at a line and column.

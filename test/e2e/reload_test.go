@@ -233,3 +233,30 @@ func TestReloadChangesLimitsAndKeys(t *testing.T) {
 	expectClient("bob-3", "bob")
 	ask("large", "bob", "X: "+strings.Repeat("x", 2<<10)+"\r\n").expectProblem(t, 431, "header-too-large")
 }
+
+// What may not be meant is logged at the start and at a reload, and holds up neither.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	config := inFront([]string{serveHTTP(t, echo)})
+	g := serve(t, config+"limits: {one: {rate: 1/s}}\n")
+	const msg = "the configuration has something that may not be meant"
+	expect := func(names ...string) {
+		t.Helper()
+		lines := g.logged(msg)
+		if len(lines) != len(names) {
+			t.Fatalf("%d warnings, expected %q: %v", len(lines), names, lines)
+		}
+		for i, name := range names {
+			if text := fmt.Sprint(lines[i]["warning"]); lines[i]["level"] != "WARN" || !strings.Contains(text, name+": no route names this limit") {
+				t.Errorf("%v, expected a warning about %s", lines[i], name)
+			}
+		}
+	}
+	expect("limits.one")
+	g.rewrite(config + "limits: {two: {rate: 1/s}, three: {rate: 1/s}}\n")
+	do(t, "POST", g.admin+"/api/v1/reload", "").expect(t, 200, "reloaded")
+	expect("limits.one", "limits.two", "limits.three")
+	g.rewrite(config)
+	do(t, "POST", g.admin+"/api/v1/reload", "").expect(t, 200, "reloaded")
+	expect("limits.one", "limits.two", "limits.three")
+}
