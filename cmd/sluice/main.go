@@ -62,6 +62,8 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(suggestFlag)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newServe(), newProxy(), newCounter(), newDemo(), newCheck(), newLimits(), newOrigin(), newVersion())
 	return root
 }
@@ -86,22 +88,4 @@ func fails(run func(cmd *cobra.Command) error) func(*cobra.Command, []string) er
 		}
 		return nil
 	}
-}
-
-// usageError is a mistake in the command line that only the command itself can see, such as a bad combination of flags.
-type usageError struct{ msg string }
-
-func (u *usageError) Error() string { return u.msg }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
-
-// noArgs refuses positional arguments, naming the first.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if !cmd.HasParent() {
-		return usagef("unknown command %q", args[0])
-	}
-	return usagef("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
 }

@@ -27,12 +27,13 @@ var allowed = map[string][]string{
 	"internal/cache":    {"internal/config", "internal/http1"},
 
 	// what stages stand on
-	"internal/datadir": {},
-	"internal/config":  {"internal/rate"},
-	"internal/http1":   {},
-	"internal/problem": {"internal/http1"},
-	"internal/spool":   {},
-	"internal/version": {},
+	"internal/datadir":  {},
+	"internal/config":   {"internal/rate", "internal/spelling"},
+	"internal/http1":    {},
+	"internal/problem":  {"internal/http1"},
+	"internal/spelling": {},
+	"internal/spool":    {},
+	"internal/version":  {},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
