@@ -17,7 +17,8 @@ import (
 )
 
 const demoHelp = `Demo runs the gateway with everything around it in one process: an origin that takes 20ms ± 5ms for an answer,
-the gateway in front of it, and light traffic from a few named clients. It needs no file and no network.
+the gateway in front of it, and light traffic from a few named clients, of whom one asks for more than its limit allows.
+It needs no file and no network.
 Stop it with ctrl-C.`
 
 const (
@@ -25,6 +26,18 @@ const (
 	demoJitter  = 5 * time.Millisecond
 	demoRate    = 30 // requests a second
 )
+
+// demoFile names clients as the traffic does, and limits them. Of the traffic, alice sends 12 requests a second, and nobody
+// else comes near 50.
+const demoFile = `
+identify: {sources: [{header: X-User}, {address: {ipv6_prefix: 64}}]}
+limits:
+  client: {rate: 50/s, burst: 100, overrides: {alice: {rate: 5/s, burst: 10}}}
+upstreams:
+  origin: {targets: ["http://${ORIGIN}"]}
+routes:
+  - {path: /*, upstream: origin, limits: [client]}
+`
 
 func newDemo() *cobra.Command {
 	var listen, adminListen string
@@ -88,17 +101,25 @@ func announce(w io.Writer, gate, origin, admin string) {
 	fmt.Fprintf(tw, "  curl -s %s/_origin/stats\twhat reaches the origin\n", origin)
 	fmt.Fprintf(tw, "  curl -s %s/api/v1/status\twhat the gateway knows\n", admin)
 	fmt.Fprintf(tw, "  curl -s %s/metrics\tfor Prometheus\n", admin)
+	fmt.Fprintf(tw, "  curl -s %s/api/v1/limits\tthe limit, and what it refused: whatever alice asks for beyond hers\n", admin)
+	fmt.Fprintf(tw, "  curl -i -H 'X-User: alice' %s/hello\tas alice, who may ask 5 times a second: mostly 429 while her traffic goes on\n", gate)
+	fmt.Fprintf(tw, "  curl -i -H 'X-User: bob' %s/hello\tas bob, who may ask 50 times a second: 200\n", gate)
 	fmt.Fprint(tw, "\nctrl-C stops it.\n")
 	tw.Flush()
 }
 
-// demoConfig names clients as the traffic does.
+// demoConfig is demoFile with what the flags say.
 func demoConfig(originAddr, listen, adminListen string) (*config.Config, error) {
-	cfg, err := config.Single("http://"+originAddr, listen, adminListen)
+	flags, err := config.Single("http://"+originAddr, listen, adminListen) // its mistakes name the flags
 	if err != nil {
 		return nil, err
 	}
-	cfg.Identify.Sources = append([]config.Source{{Header: "X-User"}}, cfg.Identify.Sources...)
+	env := func(name string) (string, bool) { return originAddr, name == "ORIGIN" }
+	cfg, err := config.Parse("", []byte(demoFile), env, nil)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Listen, cfg.Admin.Listen = flags.Listen, flags.Admin.Listen
 	return cfg, nil
 }
 

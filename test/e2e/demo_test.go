@@ -42,6 +42,11 @@ func TestDemo(t *testing.T) {
 	await(t, "named clients in the metrics", func() bool {
 		return len(g.metrics()["sluice_client_requests_total"].GetMetric()) > 2
 	})
+	await(t, "alice to go beyond her limit", func() bool {
+		return g.metric("sluice_limit_decisions_total", "rule", "client", "outcome", "refused") > 0
+	})
+	get(t, url+"/mine", "X-User", "bob").expect(t, 200, "/mine")
+	get(t, admin+"/api/v1/limits").expect(t, 200, `"name": "client"`)
 	get(t, admin+"/healthz").expect(t, 200, "ok")
 	p.signal(syscall.SIGINT)
 	if code := p.wait(); code != 0 {
@@ -58,6 +63,8 @@ func TestDemoWithoutTraffic(t *testing.T) {
 	if n := originServed(t, origin); n != 10 {
 		t.Errorf("%d requests reached the origin, expected the 10 of this test", n)
 	}
+	await(t, "alice's limit", func() bool { return get(t, url+"/mine", "X-User", "alice").StatusCode == 429 })
+	get(t, url+"/mine", "X-User", "bob").expect(t, 200, "/mine")
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
