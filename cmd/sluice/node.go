@@ -72,10 +72,13 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		Metrics: n.reg,
 		Log:     n.log,
 		Limits:  n.gate.Limits(),
-		Ready:   n.gate.Ready,
-		Status:  func() any { return n.gate.Status() },
-		Reload:  n.reload,
-		Meters:  n.state.meters,
+		Ready: func() (bool, string, any) {
+			r := n.gate.Ready()
+			return r.Ready, r.String(), r
+		},
+		Status: func() any { return n.gate.Status() },
+		Reload: n.reload,
+		Meters: n.state.meters,
 	})
 	if s := cfg.RateLimitService; s != nil {
 		n.rls = rls.New(rls.Options{Limits: n.gate.Limits(), Domain: s.Domain, Token: s.Token, Metrics: n.reg})

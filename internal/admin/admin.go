@@ -25,7 +25,7 @@ type Options struct {
 	Metrics prometheus.Gatherer
 	Log     *slog.Logger
 
-	Ready  func() (ok bool, reason string)
+	Ready  func() (ok bool, text string, verbose any) // what /readyz answers, in one line and in JSON
 	Limits *limit.Stage
 	Status func() any                      // what /api/v1/status answers
 	Reload func(ctx context.Context) error // applies the configuration file anew
@@ -72,12 +72,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	if ok, reason := s.opts.Ready(); !ok {
-		http.Error(w, reason, http.StatusServiceUnavailable)
+// ready answers with 200 or 503: a line, or JSON with ?verbose.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	ok, text, verbose := s.opts.Ready()
+	status := http.StatusOK
+	if !ok {
+		status = http.StatusServiceUnavailable
+	}
+	if r.URL.Query().Has("verbose") {
+		writeJSON(w, status, verbose)
 		return
 	}
-	w.Write([]byte("ready\n"))
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write([]byte(text + "\n"))
 }
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) {

@@ -214,18 +214,5 @@ func (g *Gateway) Status() Status {
 	return st
 }
 
-// Ready reports whether the gateway should get traffic: it is not draining, and some target is healthy.
-func (g *Gateway) Ready() (ok bool, reason string) {
-	if g.server.Draining() {
-		return false, "draining"
-	}
-	for _, p := range g.settings.Load().pools {
-		if p.Available() {
-			return true, ""
-		}
-	}
-	return false, "no healthy target"
-}
-
 // Config is the configuration in force.
 func (g *Gateway) Config() *config.Config { return g.settings.Load().cfg }
