@@ -114,29 +114,49 @@ func (c *conn) serve() {
 	}
 }
 
-// recoverPanic closes the connection of a handler that panicked. If nothing was sent yet, the handler is asked once
-// more, with a Refusal of status 500.
+// recoverPanic closes the connection of a handler that panicked. The handler is asked once more, with a Refusal of status 500, so
+// that it answers, if nothing was sent yet, and can count and log the request as it does every other. What it answers to a request
+// whose response had begun goes nowhere: that client sees its connection reset.
 func (c *conn) recoverPanic() {
 	v := recover()
 	if v == nil {
 		return
 	}
+	x := &c.x
 	c.busySince.Store(0)
 	c.srv.panics.Add(1)
-	c.srv.log.Error("a handler panicked", "panic", v, "stack", string(debug.Stack()))
-	c.x.WhenGone(nil)
-	if c.x.response.begun || c.x.response.shared {
+	c.logPanic(v, debug.Stack())
+	x.WhenGone(nil)
+	c.out = c.out[:0]
+	defer func() { recover() }() // the handler may be beyond answering
+	if x.response.begun || x.response.shared {
 		c.reset()
+		// The body is left alone: where it is shared, another goroutine may still be reading it.
+		x.response = responseState{shared: x.response.shared, writeError: errPanicked}
+		x.Refusal = errPanicked
+		c.srv.handler(x)
 		return
 	}
-	c.out = c.out[:0]
 	c.refuse(errPanicked)
-	defer func() { recover() }() // the handler may be beyond answering
-	c.srv.handler(&c.x)
+	c.srv.handler(x)
 	c.end()
 }
 
 var errPanicked = &Error{Status: 500, Reason: "the gateway met a defect of its own"}
+
+// logPanic says which request met the defect. Its id is what the client has sent; a handler may have given it another.
+func (c *conn) logPanic(v any, stack []byte) {
+	x := &c.x
+	id := ""
+	for i := range x.Fields {
+		if x.Fields[i].Kind == XRequestID && IsVisible(x.Fields[i].Value) {
+			id = string(x.Fields[i].Value)
+			break
+		}
+	}
+	c.srv.log.Error("a handler panicked", "panic", v, "request_id", id, "address", x.Remote.Addr().String(), "method", string(x.Method),
+		"path", string(x.Path), "response_begun", x.response.begun, "stack", string(stack))
+}
 
 // next waits for a request. It reports false when the connection is to be closed. A request that must be refused is
 // handed on too, with Refusal set.

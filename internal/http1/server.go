@@ -45,7 +45,8 @@ type Server struct {
 	stop  chan struct{} // closed when Shutdown begins
 }
 
-// NewServer makes a server. handler must answer every exchange; if it returns without, the connection is closed.
+// NewServer makes a server. handler must answer every exchange; if it returns without, the connection is closed. If it panics, it gets
+// the exchange again, with a Refusal of status 500.
 func NewServer(limits Limits, log *slog.Logger, handler func(*Exchange)) *Server {
 	s := &Server{
 		handler: handler,

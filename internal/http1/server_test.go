@@ -43,12 +43,8 @@ type server struct {
 
 func serve(t *testing.T, l http1.Limits, handler func(*http1.Exchange)) *server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{addr: ln.Addr().String(), served: make(chan error, 1)}
-	s.Server = http1.NewServer(l, slog.New(slog.DiscardHandler), func(x *http1.Exchange) {
+	s := new(server)
+	s.start(t, l, func(x *http1.Exchange) {
 		if x.Refusal != nil {
 			refuse(x, x.Refusal)
 			return
@@ -56,6 +52,25 @@ func serve(t *testing.T, l http1.Limits, handler func(*http1.Exchange)) *server 
 		s.good.Add(1)
 		handler(x)
 	})
+	return s
+}
+
+// serveAll is serve with a handler that gets the requests to refuse, too.
+func serveAll(t *testing.T, l http1.Limits, handler func(*http1.Exchange)) *server {
+	t.Helper()
+	s := new(server)
+	s.start(t, l, handler)
+	return s
+}
+
+func (s *server) start(t *testing.T, l http1.Limits, handler func(*http1.Exchange)) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr, s.served = ln.Addr().String(), make(chan error, 1)
+	s.Server = http1.NewServer(l, slog.New(slog.DiscardHandler), handler)
 	go func() { s.served <- s.Serve(ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -67,7 +82,6 @@ func serve(t *testing.T, l http1.Limits, handler func(*http1.Exchange)) *server 
 			t.Errorf("Serve returned %v", err)
 		}
 	})
-	return s
 }
 
 func refuse(x *http1.Exchange, err *http1.Error) {

@@ -328,31 +328,6 @@ func TestClientThere(t *testing.T) {
 	}
 }
 
-func TestPanic(t *testing.T) {
-	s := serve(t, limits(), func(x *http1.Exchange) {
-		if string(x.Path) == "/p" {
-			panic("a test")
-		}
-		echo(x)
-	})
-	for _, body := range []string{"", "Content-Length: 5\r\n\r\nhello", "Content-Length: 500\r\n\r\nhello"} {
-		c := s.dial(t)
-		if body == "" {
-			body = "\r\n"
-		}
-		c.send("POST /p HTTP/1.1\r\nHost: h\r\n" + body)
-		c.expectRefusal(500)
-	}
-	c := s.dial(t)
-	c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	if resp, _ := c.response("GET"); resp.StatusCode != 200 {
-		t.Errorf("after a panic: %s", resp.Status)
-	}
-	if n := s.Stats().Panics; n != 3 {
-		t.Errorf("%d panics counted, want 3", n)
-	}
-}
-
 // Clients that do everything wrong at once: whoever behaves gets its own bytes back and nothing else.
 func TestMixedClients(t *testing.T) {
 	s := serve(t, limits(), echo)
