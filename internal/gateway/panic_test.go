@@ -51,7 +51,7 @@ func TestPanicWithinResponse(t *testing.T) {
 	}
 	defer counts.Close()
 	reg := prometheus.NewRegistry()
-	g := New(cfg, counts, nil, slog.New(log), reg)
+	g := New(cfg, Options{Meter: counts, Log: slog.New(log), Metrics: reg})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
