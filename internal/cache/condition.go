@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bytes"
-	"net/http"
 	"time"
 
 	"github.com/sluicegate/sluice/internal/http1"
@@ -75,8 +74,8 @@ func (e *Entry) unmodified(req *http1.Head) bool {
 	if tags || times != 1 {
 		return match
 	}
-	t, err := http.ParseTime(string(since))
-	return err == nil && !e.changed().After(t)
+	t, ok := parseDate(since)
+	return ok && !e.changed().After(t)
 }
 
 // changed is when the response changed last, as far as is known: a Date stands in for a missing Last-Modified.

@@ -25,7 +25,7 @@ type directives struct {
 	public          bool
 	mustRevalidate  bool
 	proxyRevalidate bool // to a shared cache the same as must-revalidate, but for requests with Authorization
-	mustUnderstand  bool
+	revalidates     bool // must-revalidate without any doubt, which is what permits something: RFC 9111 section 3.5
 	onlyIfCached    bool
 	hidden          [][]byte // the names in no-cache="name, ...": RFC 9111 section 5.2.2.4
 
@@ -67,27 +67,35 @@ func (d *directives) restrict(value []byte) {
 	for rest := value; len(rest) > 0; {
 		var part []byte
 		part, rest, _ = bytes.Cut(rest, comma)
-		name, _, _ := bytes.Cut(part, equals)
-		name = bytes.Trim(name, " \t\"\\;")
-		name, _, _ = bytes.Cut(name, semicolon) // another separator than the comma
-		switch name = bytes.TrimRight(name, " \t"); {
-		case http1.EqualFold(name, "no-store"):
-			d.noStore = true
-		case http1.EqualFold(name, "private"):
-			d.private = true
-		case http1.EqualFold(name, "must-revalidate"):
-			d.mustRevalidate = true
-		case http1.EqualFold(name, "proxy-revalidate"):
-			d.proxyRevalidate = true
-		case http1.EqualFold(name, "must-understand"):
-			d.mustUnderstand = true
-		case http1.EqualFold(name, "only-if-cached"):
-			d.onlyIfCached = true
+		name, argument, _ := bytes.Cut(part, equals)
+		d.forbid(name)
+		if argument = trim(argument); len(argument) > 0 && argument[0] == '"' {
+			d.forbid(argument)
 		}
 	}
 }
 
-var comma, equals, semicolon, quote = []byte{','}, []byte{'='}, []byte{';'}, []byte{'"'}
+// forbid takes one word, with what a bad separator or bad quotes leave around it.
+func (d *directives) forbid(name []byte) {
+	name = bytes.Trim(name, " \t\"\\;")
+	if i := bytes.IndexAny(name, "; \t"); i >= 0 {
+		name = name[:i]
+	}
+	switch {
+	case http1.EqualFold(name, "no-store"):
+		d.noStore = true
+	case http1.EqualFold(name, "private"):
+		d.private = true
+	case http1.EqualFold(name, "must-revalidate"):
+		d.mustRevalidate = true
+	case http1.EqualFold(name, "proxy-revalidate"):
+		d.proxyRevalidate = true
+	case http1.EqualFold(name, "only-if-cached"):
+		d.onlyIfCached = true
+	}
+}
+
+var comma, equals = []byte{','}, []byte{'='}
 
 // nextDirective cuts the first element off a list in which quoted strings may hold commas. closed is false if a quoted
 // string does not end.
@@ -145,6 +153,8 @@ func (d *directives) permit(name, argument []byte, f form) {
 		d.addNoCache(argument, f)
 	case http1.EqualFold(name, "public"):
 		d.public = d.public || f == bare
+	case http1.EqualFold(name, "must-revalidate"):
+		d.revalidates = d.revalidates || f == bare
 	case http1.EqualFold(name, "max-age"):
 		d.maxAge = shorter(d.maxAge, seconds(argument, f))
 	case http1.EqualFold(name, "s-maxage"):
@@ -197,7 +207,7 @@ func (d *directives) void(element []byte) {
 		}
 		d.permit(name, nil, malformed)
 	}
-	d.public = false
+	d.public, d.revalidates = false, false
 }
 
 // seconds reads a number of seconds, 0 for what is no number: RFC 9111 section 4.2.1 takes it for stale.

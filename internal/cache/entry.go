@@ -91,7 +91,7 @@ func (e *Entry) adopt(s *facts, t Times, freshFor time.Duration) {
 	e.validate, e.strict = s.noCache, s.mustRevalidate || s.proxyRevalidate
 	e.shared = s.sMaxAge != absent
 	e.everybody = s.public || e.shared
-	e.authorized = e.everybody || s.mustRevalidate
+	e.authorized = e.everybody || s.revalidates
 }
 
 // kept reports whether a field of a response is stored: not those of one hop, the framing, what proxies said about one

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/sluicegate/sluice/internal/http1"
@@ -54,7 +55,7 @@ func (s *facts) field(f *http1.Field, came time.Time) {
 			s.varyAll = s.varyAll || hasElement(f.Value, "*")
 		} else if http1.EqualFold(name, "date") {
 			s.hasDate = true
-			if t, err := http.ParseTime(string(f.Value)); err == nil {
+			if t, ok := parseDate(f.Value); ok {
 				s.date = t
 			}
 		}
@@ -75,7 +76,7 @@ func (s *facts) field(f *http1.Field, came time.Time) {
 		case http1.EqualFold(name, "cache-control"):
 			s.add(f.Value)
 		case http1.EqualFold(name, "last-modified"):
-			if t, err := http.ParseTime(string(f.Value)); err == nil {
+			if t, ok := parseDate(f.Value); ok {
 				s.lastModified, s.modified = f.Value, t
 			}
 		case http1.EqualFold(name, "content-range"):
@@ -89,14 +90,21 @@ func (s *facts) field(f *http1.Field, came time.Time) {
 }
 
 func (s *facts) addExpires(value []byte) {
-	t, err := http.ParseTime(string(value))
-	if err != nil { // RFC 9111 section 5.3: invalid dates, "0" above all, are in the past
-		t = time.Time{}
-	}
+	t, _ := parseDate(value) // RFC 9111 section 5.3: invalid dates, "0" above all, are in the past
 	if !s.hasExpires || t.Before(s.expires) {
 		s.expires = t
 	}
 	s.hasExpires = true
+}
+
+// parseDate reads an HTTP-date in any of its three formats, RFC 9110 section 5.6.7. net/http reads more than those.
+func parseDate(b []byte) (time.Time, bool) {
+	switch text := string(b); {
+	case len(text) == len(http1.TimeFormat), len(text) == len(time.ANSIC), strings.HasSuffix(text, " GMT") && text[2] != ',' && text[3] != ',':
+		t, err := http.ParseTime(text)
+		return t, err == nil
+	}
+	return time.Time{}, false
 }
 
 // ageOf reads an Age field, the largest of several members; what is no number is ignored, RFC 9111 section 5.1.

@@ -104,7 +104,7 @@ func passing(status int) bool {
 // must allow it.
 func (s *facts) permits(p *Plan) bool {
 	everybody := s.public || s.sMaxAge != absent
-	return (!p.identified || everybody) && (!p.authorized || everybody || s.mustRevalidate)
+	return (!p.identified || everybody) && (!p.authorized || everybody || s.revalidates)
 }
 
 // storable applies RFC 9111 section 3.
