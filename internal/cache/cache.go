@@ -108,6 +108,21 @@ func (c *Cache) Put(v *Verdict, e *Entry) bool {
 	return c.fence.unless(v.plan.baseHash, e.generation, func() { c.store.put(v.plan.hash, e) })
 }
 
+// Stats are a cache's counts at one moment.
+type Stats struct {
+	Entries int   // stored answers
+	Bytes   int64 // that they take
+}
+
+// Stats returns what is stored.
+func (c *Cache) Stats() Stats {
+	if c.store == nil {
+		return Stats{}
+	}
+	c.store.cache.CleanUp()
+	return Stats{Entries: c.store.cache.EstimatedSize(), Bytes: int64(c.store.cache.WeightedSize())}
+}
+
 // replan gives a plan the key that its request has if the resource's answers vary by v.
 func (c *Cache) replan(p *Plan, v *varies, req *http1.Request) {
 	prefix := p.prefix

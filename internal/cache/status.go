@@ -10,15 +10,14 @@ type Forward string
 
 // The reasons of RFC 9211.
 const (
-	NotForwarded     Forward = ""
-	ForwardBypass    Forward = "bypass"    // the cache was not to handle it
-	ForwardMethod    Forward = "method"    // its method
-	ForwardURIMiss   Forward = "uri-miss"  // nothing is stored for its resource
-	ForwardVaryMiss  Forward = "vary-miss" // nothing for its fields
-	ForwardMiss      Forward = "miss"      // either of these
-	ForwardRequest   Forward = "request"   // it asked for that
-	ForwardStale     Forward = "stale"     // what is stored is stale
-	ForwardPartially Forward = "partial"   // a part is stored
+	NotForwarded    Forward = ""
+	ForwardBypass   Forward = "bypass"    // the cache was not to handle it
+	ForwardMethod   Forward = "method"    // its method
+	ForwardURIMiss  Forward = "uri-miss"  // nothing is stored for its resource
+	ForwardVaryMiss Forward = "vary-miss" // nothing for its fields
+
+	ForwardRequest Forward = "request" // it asked for that
+	ForwardStale   Forward = "stale"   // what is stored is stale
 )
 
 // StatusField is the value of a Cache-Status field, RFC 9211.
