@@ -17,6 +17,8 @@ type Cache struct {
 	varies varying
 	store  *store // nil without
 	drop   func(name []byte) bool
+	shared *Shared // nil without
+	name   string
 }
 
 // Options of a [Cache]. The zero value has no store.
@@ -27,11 +29,15 @@ type Options struct {
 	MaxObject int64
 	// Drop reports fields of responses that are not kept because they speak of one request, beside those of one hop.
 	Drop func(name []byte) bool
+	// Shared is the second level. nil: there is none. It is not closed with the cache.
+	Shared *Shared
+	// Name tells this route's answers from those of others in the second level, the same on every node.
+	Name string
 }
 
 // New returns the cache of a route. It has a goroutine if it has a store: Close ends it.
 func New(route Route, o Options) *Cache {
-	c := &Cache{route: route.Normal(), seed: maphash.MakeSeed(), varies: newVarying(), drop: o.Drop}
+	c := &Cache{route: route.Normal(), seed: maphash.MakeSeed(), varies: newVarying(), drop: o.Drop, shared: o.Shared, name: o.Name}
 	if o.MaxObject == 0 {
 		o.MaxObject = o.MaxBytes / 8
 	}
@@ -100,12 +106,16 @@ func (c *Cache) Learn(p *Plan, v *Verdict, now time.Time) {
 }
 
 // Put stores an entry for the request that it answers, and reports whether it did: not if something was written to its
-// resource after the request was planned, nor if it is too large.
+// resource after the request was planned, nor if it is too large. The second level gets it in the background.
 func (c *Cache) Put(v *Verdict, e *Entry) bool {
 	if e == nil || c.store == nil || !c.store.fits(e) {
 		return false
 	}
-	return c.fence.unless(v.plan.baseHash, e.generation, func() { c.store.put(v.plan.hash, e) })
+	stored := c.fence.unless(v.plan.baseHash, e.generation, func() { c.store.put(v.plan.hash, e) })
+	if stored {
+		c.share(v.plan, e)
+	}
+	return stored
 }
 
 // Stats are a cache's counts at one moment.

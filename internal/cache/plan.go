@@ -67,6 +67,8 @@ type Plan struct {
 	secondary  bool   // the key has more than the resource's part
 	varies     *varies
 	generation uint64
+	token      string // of the resource in the second level
+	tokenRead  bool
 }
 
 // Key names the answers that the request may get: two requests with one key have one identity. It is valid until the

@@ -69,7 +69,7 @@ func normalHost(host string) string {
 }
 
 // Invalidate drops what is stored about the resources of a write, and sees to it that no call that began before is stored
-// or shared after. A write may concern several routes: tell each route's cache.
+// or shared after. A write may concern several routes: tell each route's cache, and the second level.
 func (c *Cache) Invalidate(w *Write) {
 	for _, resource := range w.resources[:w.n] {
 		hash := maphash.Bytes(c.seed, resource)
