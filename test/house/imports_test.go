@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/spelling": {},
 	"internal/spool":    {},
 	"internal/version":  {},
+	"internal/feed":     {},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
