@@ -27,8 +27,9 @@ var allowed = map[string][]string{
 	"internal/cache":    {"internal/config", "internal/http1"},
 
 	// what stages stand on
-	"internal/datadir":  {},
+	"internal/arrivals": {},
 	"internal/config":   {"internal/rate", "internal/spelling"},
+	"internal/datadir":  {},
 	"internal/http1":    {},
 	"internal/problem":  {"internal/http1"},
 	"internal/spelling": {},
