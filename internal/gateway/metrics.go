@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicegate/sluice/internal/arrivals"
+	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/version"
 )
 
@@ -36,7 +38,7 @@ func newMetrics() *metrics {
 			Name: "sluice_request_duration_seconds", Help: "From the end of a request's head to the end of its response.", Buckets: buckets,
 		}, []string{"route"}),
 		clients:  newClientCounts(),
-		flushes:  new(flushes),
+		flushes:  newFlushes(feed.New(4096), arrivals.New(arrivals.Options{})),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_requests_in_flight", Help: "Requests being worked on."}),
 	}
 	m.unrouted = m.route(noRoute)

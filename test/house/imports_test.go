@@ -44,8 +44,8 @@ var allowed = map[string][]string{
 	"internal/redislimit": {"gcra", "internal/lease", "internal/rate"},
 
 	// what puts them together
-	"internal/gateway": {"coalesce", "flush", "internal/cache", "internal/config", "internal/http1", "internal/identify", "internal/limit", "internal/meter", "internal/problem",
-		"internal/spool", "internal/upstream", "internal/version", "window"},
+	"internal/gateway": {"coalesce", "flush", "gcra", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
+		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "window"},
 	"internal/rls":   {"internal/limit", "internal/rate"},
 	"internal/admin": {"internal/limit", "internal/meter", "internal/version"},
 
