@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicegate/sluice/internal/arrivals"
+	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/version"
@@ -32,6 +34,9 @@ type Options struct {
 
 	// Meters lists what /api/v1/meters answers. Its error is a *meter.QueryError or wraps meter.ErrUnreachable.
 	Meters func(ctx context.Context, q meter.Query) (*meter.Page, error)
+
+	Events   *feed.Feed         // what /api/v1/events tells; nil: it isn't there
+	Arrivals *arrivals.Recorder // what /api/v1/arrivals dumps; likewise
 }
 
 // ErrNoFile is what Reload returns when there is no file to read.
@@ -41,11 +46,15 @@ var ErrNoFile = errors.New("there is no configuration file to reload: this proce
 type Server struct {
 	opts Options
 	http http.Server
+
+	long     chan struct{}   // filled by the answers under way that take long
+	stopping context.Context // ends when the server is to stop
 }
 
 // New makes a server. Nothing is served before Serve.
 func New(opts Options) *Server {
-	s := &Server{opts: opts}
+	stopping, stop := context.WithCancel(context.Background())
+	s := &Server{opts: opts, long: make(chan struct{}, maxLong), stopping: stopping}
 	s.http = http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -53,6 +62,7 @@ func New(opts Options) *Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(stop)
 	return s
 }
 

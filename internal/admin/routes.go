@@ -46,6 +46,12 @@ func (s *Server) guarded() []endpoint {
 		{"PUT", "/api/v1/limits/overrides", "set one", s.setOverride},
 		{"DELETE", "/api/v1/limits/overrides", "unset one", s.unsetOverride},
 	}
+	if s.opts.Events != nil {
+		list = append(list, endpoint{"GET", "/api/v1/events", "what happens, as a stream or in pages", s.events})
+	}
+	if s.opts.Arrivals != nil {
+		list = append(list, endpoint{"GET", "/api/v1/arrivals", "when requests arrived, to train a policy on, as CSV", s.bounded(s.arrivals)})
+	}
 	if s.opts.PProf {
 		list = append(list,
 			endpoint{"", "/debug/pprof/", "profiles", pprof.Index},

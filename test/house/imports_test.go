@@ -47,7 +47,7 @@ var allowed = map[string][]string{
 	"internal/gateway": {"coalesce", "flush", "gcra", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
 		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "window"},
 	"internal/rls":   {"internal/limit", "internal/rate"},
-	"internal/admin": {"internal/limit", "internal/meter", "internal/version"},
+	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/meter", "internal/version"},
 
 	// to try and to measure with
 	"internal/origin":  {},
