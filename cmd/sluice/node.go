@@ -17,7 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/sluicegate/sluice/internal/admin"
+	"github.com/sluicegate/sluice/internal/arrivals"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/gateway"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/rls"
@@ -25,25 +27,30 @@ import (
 
 // node is one running gateway with its other listeners: what serve and demo have in common.
 type node struct {
-	cfg    *config.Config // as it was at the start
-	load   func() (*config.Config, error)
-	log    *slog.Logger
-	level  slog.LevelVar
-	state  *state
-	gate   *gateway.Gateway
-	admin  *admin.Server
-	rls    *rls.Server // nil without rate_limit_service
-	reg    *prometheus.Registry
-	loads  *prometheus.CounterVec
-	loadMu sync.Mutex // held while the configuration is replaced
+	cfg      *config.Config // as it was at the start
+	load     func() (*config.Config, error)
+	log      *slog.Logger
+	level    slog.LevelVar
+	state    *state
+	gate     *gateway.Gateway
+	admin    *admin.Server
+	rls      *rls.Server // nil without rate_limit_service
+	reg      *prometheus.Registry
+	loads    *prometheus.CounterVec
+	feed     *feed.Feed
+	arrivals *arrivals.Recorder
+	loadMu   sync.Mutex // held while the configuration is replaced
 
 	listener, adminListener, rlsListener net.Listener // the last is nil without rls
 }
 
+// feedSize is how many events are remembered for those who ask what happened.
+const feedSize = 4096
+
 // newNode binds the listeners, so that a taken port is found before anything starts. load reads the configuration
 // again; it is nil when there is no file.
 func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.Writer) (*node, error) {
-	n := &node{cfg: cfg, load: load, reg: prometheus.NewRegistry()}
+	n := &node{cfg: cfg, load: load, reg: prometheus.NewRegistry(), feed: feed.New(feedSize), arrivals: arrivals.New(arrivals.Options{})}
 	n.log = newLogger(stderr, &cfg.Log, &n.level)
 	var err error
 	if err = n.bind(); err != nil {
@@ -62,7 +69,10 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 	n.gate = gateway.New(cfg, gateway.Options{
 		Meter:    n.state.meter,
 		Limits:   n.state.limits,
+		Cache:    n.state.cache,
 		SpoolDir: n.state.spoolDir(),
+		Feed:     n.feed,
+		Arrivals: n.arrivals,
 		Log:      n.log,
 		Metrics:  n.reg,
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/datadir"
 	"github.com/sluicegate/sluice/internal/limit"
@@ -27,6 +28,7 @@ type state struct {
 	meter   *meter.Meter
 	cluster *meter.Cluster // nil without redis
 	limits  *limit.Shared  // nil without redis
+	cache   *cache.Shared  // nil without redis
 	log     *slog.Logger
 }
 
@@ -56,6 +58,9 @@ func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) 
 	if s.limits, err = limit.OpenShared(sharedLimits(cfg.Redis, id)); err != nil {
 		return nil, errors.Join(fmt.Errorf("sharing limits: %w", err), s.close())
 	}
+	s.cache = cache.OpenShared(cache.SharedConfig{Options: redis.UniversalOptions{
+		Addrs: []string{cfg.Redis.Address}, Username: cfg.Redis.User, Password: cfg.Redis.Password, DB: cfg.Redis.DB, TLSConfig: redisTLS(cfg.Redis),
+	}})
 	return s, nil
 }
 
@@ -73,9 +78,12 @@ func (s *state) close() error {
 	if s.limits != nil {
 		s.closeLimits()
 	}
+	if s.cache != nil {
+		err = s.cache.Close()
+	}
 	if s.cluster != nil {
 		s.cluster.Close()
-		err = s.redis.Close()
+		err = errors.Join(err, s.redis.Close())
 	}
 	s.meter.Close()
 	return errors.Join(err, s.closeDir())

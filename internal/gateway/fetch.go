@@ -16,6 +16,11 @@ import (
 // fetch makes the call for those who wait. It publishes the answer when its head has come, so that the body streams to all of them.
 func (s *sharing) fetch(ctx context.Context, c *coalesce.Call[*ask, *answer]) (*answer, error) {
 	a := c.Items()[0]
+	if stored, state := s.cache.LookupShared(ctx, a.plan, a.head, time.Now()); state.Usable() {
+		return publish(c, &answer{entry: stored}, false), nil
+	} else if stored != nil {
+		a.stale = stored
+	}
 	sent := time.Now()
 	call, failure := s.call(ctx, a, a.stale)
 	if failure != nil {
@@ -78,7 +83,7 @@ func (s *sharing) confirmed(a *ask, call *upstream.Call, t cache.Times) (got *an
 	if verdict.Store {
 		s.cache.Put(&verdict, entry)
 	}
-	return &answer{target: call.Target(), entry: entry, verdict: verdict}, !verdict.Share
+	return &answer{target: call.Target(), resp: &http1.Response{Status: 304}, entry: entry, verdict: verdict}, !verdict.Share
 }
 
 func publish(c *coalesce.Call[*ask, *answer], got *answer, private bool) *answer {

@@ -19,7 +19,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/arrivals"
+	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/identify"
 	"github.com/sluicegate/sluice/internal/limit"
@@ -38,7 +41,8 @@ type Gateway struct {
 
 	answers   *answers // calls that many wait for
 	merged    *coalesce.Gather[*item, *part]
-	refreshes *refreshes // and those that nobody does
+	refreshes *refreshes    // and those that nobody does
+	kept      *cache.Shared // nil without redis
 	spoolDir  string
 
 	mu sync.Mutex // held while the settings are replaced
@@ -48,7 +52,10 @@ type Gateway struct {
 type Options struct {
 	Meter    *meter.Meter  // counts requests; the caller closes it after Shutdown
 	Limits   *limit.Shared // through which limits are shared, nil if the configuration has no redis; the caller closes it after Shutdown
+	Cache    *cache.Shared // where nodes share what they keep, nil if the configuration has no redis; the caller closes it after Shutdown
 	SpoolDir string        // where answers go that clients are slow to read; default os.TempDir
+	Feed     *feed.Feed    // hears of every shared call
+	Arrivals *arrivals.Recorder
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
 }
@@ -61,15 +68,16 @@ type settings struct {
 	rules      *limit.Rules
 	routes     []*route
 	pools      map[string]*upstream.Pool
-	sharings   []*sharing // of the routes that have one
-	access     bool       // log every request
+	sharings   []*sharing    // of the routes that have one
+	kept       *cache.Shared // where some of them keep answers for other nodes, too; nil if none does
+	access     bool          // log every request
 }
 
 // New makes a gateway that serves nothing yet.
 func New(cfg *config.Config, o Options) *Gateway {
 	g := &Gateway{
-		log: o.Log, metrics: newMetrics(), meter: o.Meter, limits: limit.New(o.Limits),
-		refreshes: newRefreshes(), spoolDir: o.SpoolDir,
+		log: o.Log, metrics: newMetrics(o.Feed, o.Arrivals), meter: o.Meter, limits: limit.New(o.Limits),
+		refreshes: newRefreshes(), kept: o.Cache, spoolDir: o.SpoolDir,
 	}
 	g.answers = coalesce.New[*ask, *answer](coalesce.Config{Observe: g.observe, Remember: time.Second}) // for longer it is remembered by the cache
 	g.merged = coalesce.NewGather[*item, *part](coalesce.Config{Observe: g.observe})
@@ -134,6 +142,9 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 		route := newRoute(r, s.pools[r.Upstream], s.rules.Set(r.Limits), g.metrics)
 		if route.sharing = g.sharingOf(r, s, old); route.sharing != nil {
 			s.sharings = append(s.sharings, route.sharing)
+			if r.Cache != nil && r.Cache.Shared {
+				s.kept = g.kept
+			}
 		}
 		route.merging = newMerging(r, &cfg.Identify, g.merged, s.pools[r.Upstream])
 		s.routes = append(s.routes, route)

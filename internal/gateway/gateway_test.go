@@ -18,7 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/sluicegate/sluice/internal/arrivals"
 	"github.com/sluicegate/sluice/internal/config"
+	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/meter"
 )
 
@@ -137,7 +139,7 @@ func start(t *testing.T, cfg *config.Config) *gate {
 		t.Fatal(err)
 	}
 	t.Cleanup(counts.Close)
-	g := &gate{New(cfg, Options{Meter: counts, Log: log, Metrics: reg}), "", reg}
+	g := &gate{New(cfg, Options{Meter: counts, Feed: feed.New(16), Arrivals: arrivals.New(arrivals.Options{}), Log: log, Metrics: reg}), "", reg}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 // noRoute stands in meters and metrics for the route of requests that none matches. A route's own name begins with a slash.
 const noRoute = "none"
 
-func newMetrics() *metrics {
+func newMetrics(feed *feed.Feed, arrivals *arrivals.Recorder) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_requests_total", Help: "Requests answered, by route and class of status; 4xx has the clients that left, too.",
@@ -38,7 +38,7 @@ func newMetrics() *metrics {
 			Name: "sluice_request_duration_seconds", Help: "From the end of a request's head to the end of its response.", Buckets: buckets,
 		}, []string{"route"}),
 		clients:  newClientCounts(),
-		flushes:  newFlushes(feed.New(4096), arrivals.New(arrivals.Options{})),
+		flushes:  newFlushes(feed, arrivals),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_requests_in_flight", Help: "Requests being worked on."}),
 	}
 	m.unrouted = m.route(noRoute)
@@ -52,6 +52,7 @@ func (m *metrics) register(reg prometheus.Registerer, g *Gateway) {
 		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "goversion": build.Go},
 	})
 	info.Set(1)
+	m.flushes.register(reg, g.answers.Stats)
 	reg.MustRegister(m.requests, m.duration, m.clients.vec, m.inFlight, info, &collector{g}, g.limits)
 }
 

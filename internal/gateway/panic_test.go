@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicegate/sluice/internal/arrivals"
+	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/meter"
 )
 
@@ -51,7 +53,7 @@ func TestPanicWithinResponse(t *testing.T) {
 	}
 	defer counts.Close()
 	reg := prometheus.NewRegistry()
-	g := New(cfg, Options{Meter: counts, Log: slog.New(log), Metrics: reg})
+	g := New(cfg, Options{Meter: counts, Feed: feed.New(16), Arrivals: arrivals.New(arrivals.Options{}), Log: slog.New(log), Metrics: reg})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -77,6 +77,7 @@ func (g *Gateway) wait(r *request, stored *cache.Entry, state cache.State) bool 
 		options = &s.strict
 	}
 	r.WhenGone(aborter(cancel))
+	g.metrics.flushes.Arrived(s.cfg.Path, r.plan.Hash(), r.Start)
 	got, outcome, err := s.group.Do(ctx, s.slot(r.plan), r.ask(stored), options)
 	r.WhenGone(nil)
 	if err == nil {
@@ -131,6 +132,9 @@ func (g *Gateway) deliver(r *request, got *answer, o *coalesce.Outcome, stored *
 	status := cache.StatusField{Forward: cache.ForwardFor(r.plan, state), Stored: got.verdict.Store, Collapsed: o.Role != coalesce.Leader}
 	if got.entry != nil {
 		status.Status = 304
+		if got.resp == nil { // from the store of all nodes
+			status = cache.StatusField{Hit: true, HasTTL: true, TTL: got.entry.TTL(r.Start), Collapsed: status.Collapsed}
+		}
 		r.answerStored(got.entry, status)
 		return true
 	}
@@ -211,6 +215,9 @@ func (s *settings) invalidate(req *http1.Request, resp *http1.Response) {
 	}
 	for _, sharing := range s.sharings {
 		sharing.cache.Invalidate(&w)
+	}
+	if s.kept != nil {
+		s.kept.Invalidate(context.Background(), &w) // it counts its failures; what other nodes find there is as old as it says
 	}
 }
 

@@ -61,7 +61,7 @@ func (g *Gateway) newSharing(r *config.Route, identify *config.Identify, pool *u
 	s := &sharing{
 		cfg:   r,
 		key:   binary.LittleEndian.AppendUint64(nil, sharings.Add(1)),
-		cache: newCache(r, identify),
+		cache: newCache(r, identify, g.kept),
 		group: g.answers,
 		pool:  pool,
 		spool: spool.Options{Window: spoolWindow, Dir: g.spoolDir},
@@ -99,7 +99,7 @@ func policy(name config.FlushPolicy, hold config.Duration, maxBatch int, callCos
 	return p
 }
 
-func newCache(r *config.Route, identify *config.Identify) *cache.Cache {
+func newCache(r *config.Route, identify *config.Identify, kept *cache.Shared) *cache.Cache {
 	var rules cache.Route
 	var options cache.Options
 	var across []string
@@ -109,7 +109,10 @@ func newCache(r *config.Route, identify *config.Identify) *cache.Cache {
 	rules.Credentials = namingFields(identify, across)
 	if c := r.Cache; c != nil {
 		rules.MaxTTL, rules.MinTTL, rules.DefaultTTL, rules.Heuristic = c.MaxTTL, c.MinTTL, c.DefaultTTL, c.Heuristic
-		options = cache.Options{MaxBytes: int64(c.MaxBytes), MaxObject: int64(c.MaxObject), Drop: ofOneRequest}
+		options = cache.Options{MaxBytes: int64(c.MaxBytes), MaxObject: int64(c.MaxObject), Drop: ofOneRequest, Name: r.Path}
+		if c.Shared {
+			options.Shared = kept
+		}
 	}
 	return cache.New(rules, options)
 }
