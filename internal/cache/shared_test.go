@@ -235,3 +235,17 @@ func TestRecord(t *testing.T) {
 		t.Errorf("%v\n%q\n%q", err, record, again)
 	}
 }
+
+// TestRecordOfNonsense refuses a record whose checksum is right and whose fields are none.
+func TestRecordOfNonsense(t *testing.T) {
+	c := open(t, anHour)
+	req := request("GET /a")
+	v := c.Judge(req, response(t, "200 OK", hour, "X: y"), plan(c, req, start), at(start))
+	record := cache.Encode(v.Entry([]byte("body")))
+	for _, bad := range []string{"X;;y\r\n", " : y\r\n", "X: y\n\n", "X: \x00\r\n"} {
+		broken := bytes.Replace(record, []byte("X: y\r\n"), []byte(bad), 1)
+		if _, err := cache.Decode(cache.Seal(broken[5:])); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}

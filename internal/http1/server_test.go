@@ -358,3 +358,26 @@ func TestServeReportsItsListener(t *testing.T) {
 		t.Error("Serve goes on without a listener")
 	}
 }
+
+// TestReadyMadeLines writes a head from lines that were made before.
+func TestReadyMadeLines(t *testing.T) {
+	lines := http1.AppendField(http1.AppendField(nil, "ETag", `"a"`), "x-b", "c")
+	s := serve(t, limits(), func(x *http1.Exchange) {
+		x.Begin(200, nil)
+		x.AddLines(lines)
+		x.AddSeconds("Age", 90*time.Second+time.Millisecond)
+		x.CloseAfter()
+		x.Respond([]byte("ok"))
+	})
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	got, err := io.ReadAll(conn)
+	const want = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nx-b: c\r\nAge: 90\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+	if err != nil || string(got) != want {
+		t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, got, want)
+	}
+}
