@@ -13,8 +13,22 @@ import (
 	"github.com/sluicegate/sluice/internal/upstream"
 )
 
-// fetch makes the call for those who wait. It publishes the answer when its head has come, so that the body streams to all of them.
+// fetch makes the call for those who wait. It publishes the answer when its head has come, so that the body streams to all of them, and ends
+// when the last of them has it: until then it takes memory, which counts.
 func (s *sharing) fetch(ctx context.Context, c *coalesce.Call[*ask, *answer]) (*answer, error) {
+	got, err := s.exchange(ctx, c)
+	c.Seal() // what it has brought gets older from here on
+	if got != nil && got.body != nil {
+		select {
+		case <-got.body.Released():
+		case <-ctx.Done():
+		}
+	}
+	return got, err
+}
+
+// exchange makes the call and publishes what it brings.
+func (s *sharing) exchange(ctx context.Context, c *coalesce.Call[*ask, *answer]) (*answer, error) {
 	a := c.Items()[0]
 	if stored, state := s.cache.LookupShared(ctx, a.plan, a.head, time.Now()); state.Usable() {
 		return publish(c, &answer{entry: stored}, false), nil
@@ -26,7 +40,11 @@ func (s *sharing) fetch(ctx context.Context, c *coalesce.Call[*ask, *answer]) (*
 	if failure != nil {
 		return nil, failure
 	}
-	defer func() { call.Close() }()
+	defer func() {
+		if call != nil {
+			call.Close()
+		}
+	}()
 	if a.stale != nil && call.Response().Status == 304 {
 		got, private := s.confirmed(a, call, cache.Times{Request: sent, Response: time.Now()})
 		if got != nil {

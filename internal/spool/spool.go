@@ -56,7 +56,8 @@ type Body struct {
 	expected int       // readers that are on their way: they stand at the beginning
 	readers  map[*Reader]struct{}
 	done     bool
-	err      error // what ended the body too early
+	err      error         // what ended the body too early
+	released chan struct{} // closed when it has ended and everybody has left
 }
 
 // unsettled stands for the readers that are on their way until Expect says how many they are.
@@ -75,6 +76,7 @@ func New(o Options) *Body {
 		file:     spill{dir: o.Dir, blocks: max(o.File/Block, 1)},
 		expected: unsettled,
 		readers:  make(map[*Reader]struct{}),
+		released: make(chan struct{}),
 	}
 	b.more.L, b.space.L = &b.mu, &b.mu
 	return b
@@ -176,13 +178,17 @@ func (b *Body) Close(err error) {
 	b.releaseLocked()
 }
 
-// releaseLocked closes the file when nobody can need it any more.
+// releaseLocked gives everything back when nobody can need it any more.
 func (b *Body) releaseLocked() {
-	if b.done && b.expected == 0 && len(b.readers) == 0 {
+	if b.done && b.expected == 0 && len(b.readers) == 0 && b.dropped <= b.size/Block {
 		b.file.close()
 		b.memory, b.dropped = nil, b.size/Block+1
+		close(b.released)
 	}
 }
+
+// Released is closed when the body has ended and everybody has left, so that it takes no memory any more.
+func (b *Body) Released() <-chan struct{} { return b.released }
 
 // Joinable reports whether a new reader would find the beginning.
 func (b *Body) Joinable() bool {
