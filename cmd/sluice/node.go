@@ -89,6 +89,9 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		Status: func() any { return n.gate.Status() },
 		Reload: n.reload,
 		Meters: n.state.meters,
+
+		Events:   n.feed,
+		Arrivals: n.arrivals,
 	})
 	if s := cfg.RateLimitService; s != nil {
 		n.rls = rls.New(rls.Options{Limits: n.gate.Limits(), Domain: s.Domain, Token: s.Token, Metrics: n.reg})
