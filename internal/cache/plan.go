@@ -158,9 +158,9 @@ func (p *Plan) note(kind field) {
 	}
 }
 
-// credential takes down who asks, unless share_by has it in the key.
+// credential takes down who asks, unless share_by has it in the key, or share_across says that it doesn't matter.
 func (p *Plan) credential(f *http1.Field, kind field, route *Route) {
-	if kind == plain && !named(route.Credentials, f.Name) || named(route.ShareBy, f.Name) {
+	if kind == plain && !named(route.Credentials, f.Name) || named(route.ShareBy, f.Name) || named(route.ShareAcross, f.Name) {
 		return
 	}
 	if kind == authorization {

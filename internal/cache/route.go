@@ -21,13 +21,15 @@ type Route struct {
 	// ShareBy names fields of requests whose values are part of who asks: requests that agree in them may share an
 	// answer, even where the field (Authorization, Cookie) would forbid it otherwise.
 	ShareBy []string
+	// ShareAcross names fields that say who asks, and that answers do not depend on: requests that differ in them may share.
+	ShareAcross []string
 	// Credentials names further fields by which clients say who they are. They count as Cookie does.
 	Credentials []string
 }
 
 // Normal returns r with its names in lower case, in order and each once, as the rules want them.
 func (r Route) Normal() *Route {
-	r.ShareBy, r.Credentials = normalNames(r.ShareBy), normalNames(r.Credentials)
+	r.ShareBy, r.ShareAcross, r.Credentials = normalNames(r.ShareBy), normalNames(r.ShareAcross), normalNames(r.Credentials)
 	return &r
 }
 

@@ -3,7 +3,6 @@ package gateway
 import (
 	"encoding/binary"
 	"reflect"
-	"strings"
 	"sync/atomic"
 
 	"github.com/sluicegate/sluice/coalesce"
@@ -102,11 +101,10 @@ func policy(name config.FlushPolicy, hold config.Duration, maxBatch int, callCos
 func newCache(r *config.Route, identify *config.Identify, kept *cache.Shared) *cache.Cache {
 	var rules cache.Route
 	var options cache.Options
-	var across []string
 	if c := r.Coalesce; c != nil {
-		rules.ShareBy, across = c.ShareBy, c.ShareAcross
+		rules.ShareBy, rules.ShareAcross = c.ShareBy, c.ShareAcross
 	}
-	rules.Credentials = namingFields(identify, across)
+	rules.Credentials = namingFields(identify)
 	if c := r.Cache; c != nil {
 		rules.MaxTTL, rules.MinTTL, rules.DefaultTTL, rules.Heuristic = c.MaxTTL, c.MinTTL, c.DefaultTTL, c.Heuristic
 		options = cache.Options{MaxBytes: int64(c.MaxBytes), MaxObject: int64(c.MaxObject), Drop: ofOneRequest, Name: r.Path}
@@ -117,32 +115,23 @@ func newCache(r *config.Route, identify *config.Identify, kept *cache.Shared) *c
 	return cache.New(rules, options)
 }
 
-// namingFields are the fields by which clients say who they are, but for those that answers do not depend on.
-func namingFields(c *config.Identify, across []string) (names []string) {
+// namingFields are the fields by which clients say who they are.
+func namingFields(c *config.Identify) (names []string) {
 	for _, source := range c.Sources {
 		name := source.Header
 		if source.APIKey != nil {
 			name = source.APIKey.Header
 		}
-		if name != "" && !containsFold(across, name) {
+		if name != "" {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-func containsFold(names []string, name string) bool {
-	for _, n := range names {
-		if strings.EqualFold(n, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // same reports whether it can go on for a route of a new configuration.
 func (s *sharing) same(r *config.Route, identify *config.Identify, old *config.Identify, pool *upstream.Pool) bool {
-	return s.pool == pool && reflect.DeepEqual(s.cfg, r) && reflect.DeepEqual(namingFields(identify, nil), namingFields(old, nil))
+	return s.pool == pool && reflect.DeepEqual(s.cfg, r) && reflect.DeepEqual(namingFields(identify), namingFields(old))
 }
 
 // slot is the key of the calls that a request may share.
