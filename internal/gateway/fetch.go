@@ -29,6 +29,8 @@ func (s *sharing) fetch(ctx context.Context, c *coalesce.Call[*ask, *answer]) (*
 
 // exchange makes the call and publishes what it brings.
 func (s *sharing) exchange(ctx context.Context, c *coalesce.Call[*ask, *answer]) (*answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	a := c.Items()[0]
 	if stored, state := s.cache.LookupShared(ctx, a.plan, a.head, time.Now()); state.Usable() {
 		return publish(c, &answer{entry: stored}, false), nil
@@ -56,7 +58,11 @@ func (s *sharing) exchange(ctx context.Context, c *coalesce.Call[*ask, *answer])
 			return nil, failure
 		}
 	}
-	return s.pass(c, a, call, cache.Times{Request: sent, Response: time.Now()})
+	leave := func() { // everybody has left since the answer began: nobody may join what is cut short
+		c.Seal()
+		cancel()
+	}
+	return s.pass(c, a, call, cache.Times{Request: sent, Response: time.Now()}, leave)
 }
 
 // call sends the request and returns when the final response's head has come. stored is what it asks to be confirmed, if anything.
@@ -113,12 +119,14 @@ func publish(c *coalesce.Call[*ask, *answer], got *answer, private bool) *answer
 	return got
 }
 
-// pass hands a response to those who may have it, and keeps it if it may be kept.
-func (s *sharing) pass(c *coalesce.Call[*ask, *answer], a *ask, call *upstream.Call, t cache.Times) (*answer, error) {
+// pass hands a response to those who may have it, and keeps it if it may be kept. It calls leave when all of them have left before its end.
+func (s *sharing) pass(c *coalesce.Call[*ask, *answer], a *ask, call *upstream.Call, t cache.Times, leave func()) (*answer, error) {
 	resp := call.Response()
 	verdict := s.cache.Judge(a.head, resp, a.plan, t)
 	s.cache.Learn(a.plan, &verdict, t.Response)
-	got := &answer{target: call.Target(), resp: resp.Clone(), verdict: verdict, body: spool.New(s.spool)}
+	options := s.spool
+	options.Abandoned = leave
+	got := &answer{target: call.Target(), resp: resp.Clone(), verdict: verdict, body: spool.New(options)}
 	p := pump{sharing: s, call: call, to: got, held: c}
 	if verdict.Store {
 		p.keep = newKeeper(s.cache, &got.verdict, resp.Length)

@@ -54,7 +54,7 @@ func newMerging(r *config.Route, identify *config.Identify, gather *coalesce.Gat
 	}
 	m := &merging{
 		cfg: r.Merge, key: binary.LittleEndian.AppendUint64(nil, sharings.Add(1)), gather: gather, pool: pool,
-		naming: slices.DeleteFunc(namingFields(identify, nil), func(n string) bool { return containsFold(r.Merge.ShareBy, n) }),
+		naming: slices.DeleteFunc(namingFields(identify), func(n string) bool { return containsFold(r.Merge.ShareBy, n) }),
 	}
 	m.options = &coalesce.GatherOptions[*item, *part]{
 		Policy:   policy(r.Merge.Policy, r.Merge.Hold, r.Merge.MaxBatch, r.Merge.CallCost),
@@ -301,3 +301,7 @@ func (r *request) answerPart(p *part) {
 }
 
 var contentTypeName = []byte("Content-Type")
+
+func containsFold(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+}

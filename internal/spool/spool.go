@@ -27,6 +27,10 @@ type Options struct {
 	Window int    // bytes kept in memory, in whole blocks, at least 2 blocks; default 1 MiB
 	File   int64  // bytes that the file may hold, in whole blocks; default 1 GiB
 	Dir    string // where the file is made; default os.TempDir
+
+	// Abandoned, if not nil, is called once if every reader has left before the end, by the goroutine of the last one: the writer may
+	// be waiting for something to write.
+	Abandoned func()
 }
 
 const (
@@ -43,8 +47,9 @@ var (
 
 // Body is what is written once and read by many. One goroutine writes; readers are one goroutine each.
 type Body struct {
-	window int // in blocks
-	file   spill
+	window    int // in blocks
+	file      spill
+	abandoned func()
 
 	mu       sync.Mutex
 	more     sync.Cond // readers wait for it: the body has grown or ended, or one of them was told to stop
@@ -72,11 +77,12 @@ func New(o Options) *Body {
 		o.File = defaultFile
 	}
 	b := &Body{
-		window:   max(o.Window/Block, 2),
-		file:     spill{dir: o.Dir, blocks: max(o.File/Block, 1)},
-		expected: unsettled,
-		readers:  make(map[*Reader]struct{}),
-		released: make(chan struct{}),
+		window:    max(o.Window/Block, 2),
+		file:      spill{dir: o.Dir, blocks: max(o.File/Block, 1)},
+		abandoned: o.Abandoned,
+		expected:  unsettled,
+		readers:   make(map[*Reader]struct{}),
+		released:  make(chan struct{}),
 	}
 	b.more.L, b.space.L = &b.mu, &b.mu
 	return b
@@ -89,7 +95,7 @@ func (b *Body) Write(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	written := 0
 	for len(p) > 0 {
-		if b.expected == 0 && len(b.readers) == 0 {
+		if b.desertedLocked() {
 			return written, ErrAbandoned
 		}
 		if b.full() {
@@ -180,7 +186,7 @@ func (b *Body) Close(err error) {
 
 // releaseLocked gives everything back when nobody can need it any more.
 func (b *Body) releaseLocked() {
-	if b.done && b.expected == 0 && len(b.readers) == 0 && b.dropped <= b.size/Block {
+	if b.done && b.desertedLocked() && b.dropped <= b.size/Block {
 		b.file.close()
 		b.memory, b.dropped = nil, b.size/Block+1
 		close(b.released)
@@ -189,6 +195,26 @@ func (b *Body) releaseLocked() {
 
 // Released is closed when the body has ended and everybody has left, so that it takes no memory any more.
 func (b *Body) Released() <-chan struct{} { return b.released }
+
+// desertedLocked reports whether nobody reads, and nobody is on the way.
+func (b *Body) desertedLocked() bool { return b.expected == 0 && len(b.readers) == 0 }
+
+// left does what is to be done when a reader may have been the last one. It is called without the lock.
+func (b *Body) left() {
+	b.mu.Lock()
+	b.space.Signal()
+	b.releaseLocked()
+	tell := b.abandoned
+	if b.done || !b.desertedLocked() {
+		tell = nil
+	} else {
+		b.abandoned = nil
+	}
+	b.mu.Unlock()
+	if tell != nil {
+		tell()
+	}
+}
 
 // Joinable reports whether a new reader would find the beginning.
 func (b *Body) Joinable() bool {
@@ -205,10 +231,9 @@ func (b *Body) joinableLocked() bool {
 // Decline. It must be called once.
 func (b *Body) Expect(n int) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.expected = max(b.expected-unsettled+n, 0)
-	b.space.Signal()
-	b.releaseLocked()
+	b.mu.Unlock()
+	b.left()
 }
 
 // Open returns a reader that stands at the beginning. It must be closed. One who was not expected may come too, and gets nil if the
@@ -228,10 +253,9 @@ func (b *Body) Open() *Reader {
 // Decline says that one of those who were expected will not come.
 func (b *Body) Decline() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.comeLocked()
-	b.space.Signal()
-	b.releaseLocked()
+	b.mu.Unlock()
+	b.left()
 }
 
 func (b *Body) comeLocked() {
@@ -323,8 +347,7 @@ func (r *Reader) Abort() {
 func (r *Reader) Close() {
 	b := r.body
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	delete(b.readers, r)
-	b.space.Signal()
-	b.releaseLocked()
+	b.mu.Unlock()
+	b.left()
 }

@@ -216,3 +216,32 @@ func TestNothingIsLeftOnDisk(t *testing.T) {
 	fast.Close()
 	slow.Close()
 }
+
+// When the last reader leaves a body that has not ended, its source hears of it, once, although the writer has nothing to write.
+func TestAbandoned(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		leave func(b *spool.Body)
+		want  int
+	}{
+		{"the readers close", func(b *spool.Body) {
+			b.Expect(2)
+			one, two := b.Open(), b.Open()
+			one.Close()
+			two.Close()
+			two.Close()
+		}, 1},
+		{"one closes, one declines", func(b *spool.Body) { b.Expect(2); b.Open().Close(); b.Decline() }, 1},
+		{"nobody is expected", func(b *spool.Body) { b.Expect(0) }, 1},
+		{"the readers come and go before they are expected", func(b *spool.Body) { b.Open().Close(); b.Expect(1) }, 1},
+		{"one is on the way", func(b *spool.Body) { b.Expect(2); b.Open().Close() }, 0},
+		{"nobody has said how many are on the way", func(b *spool.Body) { b.Open().Close() }, 0},
+		{"the body ended before", func(b *spool.Body) { b.Expect(1); r := b.Open(); b.Close(nil); r.Close() }, 0},
+	} {
+		told := 0
+		tt.leave(spool.New(spool.Options{Abandoned: func() { told++ }}))
+		if told != tt.want {
+			t.Errorf("%s: told %d times, expected %d", tt.name, told, tt.want)
+		}
+	}
+}
