@@ -180,9 +180,14 @@ func limits(cfg *config.Config) http1.Limits {
 // Shutdown stops accepting, lets the requests under way finish until ctx ends, and closes the upstreams and the limits. It must be
 // called once.
 func (g *Gateway) Shutdown(ctx context.Context) error {
+	var served sync.WaitGroup // those who wait for others are served at once: nobody else will come
+	for _, closer := range g.groups() {
+		served.Go(func() { closer(ctx) })
+	}
 	err := g.server.Shutdown(ctx)
 	g.refreshes.close()
 	g.closeCalls()
+	served.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, sharing := range g.settings.Load().sharings {
@@ -199,11 +204,16 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 func (g *Gateway) closeCalls() {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, closer := range []func(context.Context) error{g.answers.Close, g.merged.Close} {
+	for _, closer := range g.groups() {
 		if closer(now) != nil {
 			closer(context.Background())
 		}
 	}
+}
+
+// groups returns what ends the calls that requests share, of each kind.
+func (g *Gateway) groups() []func(context.Context) error {
+	return []func(context.Context) error{g.answers.Close, g.merged.Close}
 }
 
 // Limits is the limit stage, for questions from outside of the traffic.
