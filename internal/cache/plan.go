@@ -90,6 +90,22 @@ func (p *Plan) Clone() *Plan {
 	return &c
 }
 
+// Whole turns the plan into that of a GET for the same, whole and without conditions.
+func (p *Plan) Whole() {
+	p.head, p.part, p.condition, p.ifRange = false, false, false, false
+	p.Store = true
+}
+
+// AsksAfter reports whether a field of a request says what the client has already, wants a part of, or wants from a cache: a
+// request for the whole, on behalf of the next clients, goes without it.
+func AsksAfter(f *http1.Field) bool {
+	switch fieldOf(f) {
+	case rangeField, ifRange, ifNoneMatch, ifModifiedSince, cacheControl, pragma:
+		return true
+	}
+	return false
+}
+
 // Plan reads what req allows. trusted says that the request comes from a proxy whose X-Forwarded-Proto and -Host are
 // believed, and so passed on.
 func (c *Cache) Plan(p *Plan, req *http1.Request, trusted bool, now time.Time) {

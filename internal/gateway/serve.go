@@ -139,17 +139,12 @@ func (r *request) refuseFor(t *problem.Type, detail string, retryAfter time.Dura
 
 // forward sends the request to its upstream and passes the response on.
 func (g *Gateway) forward(r *request) {
-	r.hop.Peer, r.hop.Trusted, r.hop.MaxBody = r.Remote.Addr(), r.client.Trusted, r.route.maxBody
 	if r.route.maxBody > 0 && r.Length > r.route.maxBody {
 		r.grant.Refund()
 		r.refuse(problem.BodyTooLarge, "the body is longer than this route allows")
 		return
 	}
-	r.out = upstream.Request{Request: &r.Request, Body: &r.Body, Start: r.Start, From: r.Exchange}
-	if r.body != nil {
-		r.out.Body = r.body
-	}
-	call, failure := r.route.pool.Do(&r.out, &r.hop)
+	call, failure := r.call(&r.Request)
 	if failure != nil {
 		g.fail(r, failure)
 		return
@@ -159,6 +154,16 @@ func (g *Gateway) forward(r *request) {
 	if err := g.relay(r, call); err != nil {
 		g.breakOff(r, err)
 	}
+}
+
+// call makes the request's own call. head is its head, or another one in its place.
+func (r *request) call(head *http1.Request) (*upstream.Call, *upstream.Error) {
+	r.hop.Peer, r.hop.Trusted, r.hop.MaxBody = r.Remote.Addr(), r.client.Trusted, r.route.maxBody
+	r.out = upstream.Request{Request: head, Body: &r.Body, Start: r.Start, From: r.Exchange}
+	if r.body != nil {
+		r.out.Body = r.body
+	}
+	return r.route.pool.Do(&r.out, &r.hop)
 }
 
 // breakOff ends a request whose response could not be passed on to its end.
@@ -182,7 +187,7 @@ func (g *Gateway) fail(r *request, failure *upstream.Error) {
 	if !failure.Sent {
 		r.grant.Refund() // nobody can have served anything
 	} else {
-		r.settings.invalidate(&r.Request, nil) // it may have done what it was to do
+		g.invalidate(r, nil) // it may have done what it was to do
 	}
 	switch failure.Kind {
 	case upstream.NoTarget:
@@ -265,6 +270,20 @@ const holdHead = 4 << 10
 
 // relay passes the response on as it arrives.
 func (g *Gateway) relay(r *request, call *upstream.Call) error {
+	if err := r.relayInterim(call); err != nil {
+		return err
+	}
+	resp := call.Response()
+	g.study(r, resp)
+	if resp.Upgraded() {
+		r.relayHead(resp)
+		return r.tunnel(call)
+	}
+	return r.relayFrom(resp, call.Body())
+}
+
+// relayInterim passes on what comes before the final response.
+func (r *request) relayInterim(call *upstream.Call) error {
 	resp := call.Response()
 	for resp.Status < 200 && !resp.Upgraded() {
 		if err := r.Interim(resp.Status, resp.Reason, resp.Fields); err != nil {
@@ -274,12 +293,7 @@ func (g *Gateway) relay(r *request, call *upstream.Call) error {
 			return err
 		}
 	}
-	g.study(r, resp)
-	if resp.Upgraded() {
-		r.relayHead(resp)
-		return r.tunnel(call)
-	}
-	return r.relayFrom(resp, call.Body())
+	return nil
 }
 
 // source is a body on its way: straight from an upstream, or by way of a spool.

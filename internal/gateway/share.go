@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
@@ -35,7 +36,7 @@ func (g *Gateway) share(r *request) {
 			r.refuse(problem.NotCached, "nothing is stored that may answer this request, and it wants no other answer")
 			return
 		case !r.plan.Park:
-			g.forward(r)
+			g.alone(r, stored)
 			return
 		}
 		if g.wait(r, stored, state) {
@@ -100,12 +101,20 @@ func (r *request) ask(stored *cache.Entry) *ask {
 	return &ask{head: r.Request.Clone(), hop: hop, plan: r.plan.Clone(), stale: stored}
 }
 
+// whole has the call ask for the whole: the client may have asked with HEAD, for a part, or whether it has the answer already.
+func (a *ask) whole() *ask {
+	a.head.Method = []byte("GET")
+	a.head.Fields = slices.DeleteFunc(a.head.Fields, func(f http1.Field) bool { return cache.AsksAfter(&f) })
+	a.plan.Whole()
+	return a
+}
+
 // settle answers a request whose wait ended without an answer.
 func (g *Gateway) settle(r *request, err error, stored *cache.Entry) {
 	var failure *upstream.Error
 	switch {
 	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrNotShared), errors.Is(err, coalesce.ErrClosed):
-		g.forward(r)
+		g.alone(r, stored)
 	case errors.Is(err, context.Canceled):
 		r.leave()
 	case stored != nil && stored.UsableOnError(r.plan, r.Start):
@@ -164,7 +173,7 @@ func serverFailed(status int) bool {
 
 // refresh has a stored answer confirmed, or replaced, after it was used.
 func (g *Gateway) refresh(r *request, stored *cache.Entry) {
-	s, key, a := r.route.sharing, r.route.sharing.slot(r.plan), r.ask(stored)
+	s, key, a := r.route.sharing, r.route.sharing.slot(r.plan), r.ask(stored).whole()
 	g.refreshes.start(key, func(ctx context.Context) {
 		got, _, err := s.group.Do(ctx, key, a, &s.waits)
 		if err != nil || got.body == nil {
@@ -183,7 +192,7 @@ func (g *Gateway) refresh(r *request, stored *cache.Entry) {
 
 // study reads what the head of a response means to what is stored: it may be kept itself, or what it answers have changed something.
 func (g *Gateway) study(r *request, resp *http1.Response) {
-	r.settings.invalidate(&r.Request, resp)
+	g.invalidate(r, resp)
 	s := r.route.sharing
 	if s == nil {
 		return
@@ -198,6 +207,15 @@ func (g *Gateway) study(r *request, resp *http1.Response) {
 	if verdict.Store {
 		r.state.Stored = true
 		r.keep = newKeeper(s.cache, &verdict, resp.Length)
+	}
+}
+
+// invalidate drops what is stored about the resources that a request has changed, as the configuration has it with which the request
+// began, and as the one in force has it: a read that came under that one may have been faster.
+func (g *Gateway) invalidate(r *request, resp *http1.Response) {
+	r.settings.invalidate(&r.Request, resp)
+	if inForce := g.settings.Load(); inForce != r.settings {
+		inForce.invalidate(&r.Request, resp)
 	}
 }
 
