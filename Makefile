@@ -50,6 +50,14 @@ bench-limiters: ## compare the library gcra with other limiters
 bench-limit: ## measure what the limit stage costs a route (needs nginx and wrk)
 	$(GO) run ./bench/limit
 
+.PHONY: bench-coalesce
+bench-coalesce: ## measure shared calls against their bars, counted at the origin (needs nginx and wrk)
+	$(GO) run ./bench/coalesce
+
+.PHONY: bench-flush
+bench-flush: ## measure the flush policies under three kinds of traffic, as a table in Markdown
+	$(GO) run ./bench/coalesce -table
+
 .PHONY: sim-lease
 sim-lease: ## play leased limits on 1,000 nodes and 1,000,000 keys, in virtual time
 	$(GO) run ./bench/simlease

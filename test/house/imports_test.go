@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"bench/harness":    {},
 	"bench/limit":      {"bench/harness"},
 	"bench/proxy":      {"bench/harness"},
+	"bench/coalesce":   {"bench/harness"},
 	"bench/counter":    {"bench/harness"},
 	"bench/simlease":   {"gcra", "internal/lease/sim"},
 

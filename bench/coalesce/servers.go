@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+
+	"github.com/sluicegate/sluice/bench/harness"
+)
+
+// servers are the processes that are measured.
+type servers struct {
+	bench         *harness.Bench
+	listen, admin string // the gateway's
+	origin        string
+	gateway       *exec.Cmd
+	config        string
+}
+
+// start starts an origin that answers at once unless a URL asks for something else, and the gateway in front of it. Its routes differ
+// in how they share, and in nothing else.
+func start(b *harness.Bench) *servers {
+	s := &servers{bench: b, listen: harness.FreeAddr(), admin: harness.FreeAddr(), origin: harness.FreeAddr()}
+	sluice := b.Build("./cmd/sluice")
+	b.Start(s.origin, sluice, "origin", "--listen", s.origin)
+	s.config = fmt.Sprintf(`
+listen: %s
+admin: {listen: %s, pprof: true}
+max_connections: 5000
+upstreams:
+  origin: {targets: ["http://%s"], timeouts: {header: 30s}}
+routes:
+  - {path: /alone/*, upstream: origin}
+  - {path: /again/*, upstream: origin}
+  - {path: /hot/*, upstream: origin, coalesce: {policy: immediate, freshness: relaxed}, cache: {max_ttl: 1s}}
+`, s.listen, s.admin, s.origin)
+	for _, freshness := range []string{"strict", "relaxed"} {
+		for _, policy := range policies {
+			s.config += fmt.Sprintf("  - {path: %s/*, upstream: origin, coalesce: {policy: %s, freshness: %s}}\n", routeOf(policy, freshness), policy, freshness)
+		}
+	}
+	s.gateway = b.Start(s.listen, sluice, "serve", "-c", b.Write("sluice.yaml", []byte(s.config)))
+	return s
+}
+
+var policies = []string{"immediate", "timer", "size", "balance", "threshold"}
+
+func routeOf(policy, freshness string) string { return "/" + policy + "-" + freshness }
+
+// counts are those of the origin for one path.
+type counts struct {
+	Served      int `json:"served"`
+	MaxInFlight int `json:"max_in_flight"`
+}
+
+// count is what the origin has counted for the path.
+func (s *servers) count(path string) counts {
+	resp, err := http.Get("http://" + s.origin + "/_origin/stats")
+	harness.Fatal(err)
+	defer resp.Body.Close()
+	var stats struct{ Paths map[string]counts }
+	harness.Fatal(json.NewDecoder(resp.Body).Decode(&stats))
+	return stats.Paths[path]
+}
+
+// reset has the origin count from nothing.
+func (s *servers) reset() {
+	resp, err := http.Post("http://"+s.origin+"/_origin/reset", "", nil)
+	harness.Fatal(err)
+	resp.Body.Close()
+}
