@@ -71,3 +71,25 @@ func TestOwnRequestEnds(t *testing.T) {
 		})
 	}
 }
+
+// What becomes of a request's context after its call is no concern of the connection, which serves the next call.
+func TestOwnRequestEndsLate(t *testing.T) {
+	addr := target(t, func(w *wire) {
+		for {
+			if _, err := http.ReadRequest(w.r); err != nil {
+				return
+			}
+			w.send("HTTP/1.1 204 No Content\r\n\r\n")
+		}
+	})
+	p := newPool(t, &url.URL{Scheme: "http", Host: addr})
+	for range 1000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		call, failure := p.Do(upstream.Own(ctx, head("GET"), nil), &upstream.Hop{})
+		if failure != nil {
+			t.Fatal(failure) // the connection was aborted for the one before
+		}
+		cancel() // which is told in a goroutine: before the call ends, or after it
+		call.Close()
+	}
+}

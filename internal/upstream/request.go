@@ -28,31 +28,38 @@ type Client interface {
 // Own is a request of the gateway's own, which ends with ctx instead of with a client. Its head is framed anew for its body.
 func Own(ctx context.Context, head *http1.Request, body []byte) *Request {
 	head.SetLength(len(body))
-	o := &owner{}
-	context.AfterFunc(ctx, o.leave)
-	return &Request{Request: head, Body: http1.NewBody(body), Start: time.Now(), From: o}
+	return &Request{Request: head, Body: http1.NewBody(body), Start: time.Now(), From: &owner{ctx: ctx}}
 }
 
 // owner stands for the client of a request that has none. Safe for concurrent use.
 type owner struct {
-	mu    sync.Mutex
+	ctx   context.Context
+	mu    sync.Mutex // guards what follows
 	abort http1.Aborter
-	left  bool
+	stop  func() bool // ends the watch of ctx; nil without one
 }
 
+// WhenGone watches the context only while there is something to abort: the end of a call that is over, which ends every call's context,
+// is to cost no goroutine.
 func (o *owner) WhenGone(a http1.Aborter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.abort = a
-	if o.left && a != nil {
+	switch {
+	case a == nil && o.stop != nil:
+		o.stop()
+		o.stop = nil
+	case a != nil && o.stop == nil:
+		o.stop = context.AfterFunc(o.ctx, o.leave)
+	case a != nil && o.ctx.Err() != nil:
 		a.Abort()
 	}
 }
 
+// leave may come late, when the watch has been ended already: then there is nothing to abort, or something newer, which is to end, too.
 func (o *owner) leave() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.left = true
 	if o.abort != nil {
 		o.abort.Abort()
 	}
