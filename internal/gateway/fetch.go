@@ -124,18 +124,16 @@ func (s *sharing) pass(c *coalesce.Call[*ask, *answer], a *ask, call *upstream.C
 	resp := call.Response()
 	verdict := s.cache.Judge(a.head, resp, a.plan, t)
 	s.cache.Learn(a.plan, &verdict, t.Response)
+	got := &answer{target: call.Target(), resp: resp.Clone(), verdict: verdict}
+	if resp.Length >= 0 && resp.Length <= holdHead {
+		return s.passShort(c, got, call.Body())
+	}
 	options := s.spool
 	options.Abandoned = leave
-	got := &answer{target: call.Target(), resp: resp.Clone(), verdict: verdict, body: spool.New(options)}
+	got.body = spool.New(options)
 	p := pump{sharing: s, call: call, to: got, held: c}
 	if verdict.Store {
 		p.keep = newKeeper(s.cache, &got.verdict, resp.Length)
-	}
-	short := resp.Length >= 0 && resp.Length <= holdHead
-	if short {
-		if err := p.run(); err != nil { // nobody has got anything of it yet
-			return nil, &upstream.Error{Kind: upstream.Lost, Target: got.target, Err: err, Sent: true}
-		}
 	}
 	expected := 0
 	if verdict.Share {
@@ -144,10 +142,26 @@ func (s *sharing) pass(c *coalesce.Call[*ask, *answer], a *ask, call *upstream.C
 		expected = 1
 	}
 	got.body.Expect(expected)
-	if short {
-		return got, nil
-	}
 	return got, p.run()
+}
+
+// passShort awaits a short body, so that everybody gets head and body in one piece, and nobody gets anything of one that breaks off.
+func (s *sharing) passShort(c *coalesce.Call[*ask, *answer], got *answer, body *http1.Body) (*answer, error) {
+	got.short = make([]byte, 0, got.resp.Length)
+	for {
+		piece, err := body.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, &upstream.Error{Kind: upstream.Lost, Target: got.target, Err: err, Sent: true}
+		}
+		got.short = append(got.short, piece...)
+	}
+	if got.verdict.Store && int64(len(got.short)) <= s.cache.MaxBody() {
+		s.cache.Put(&got.verdict, got.verdict.Entry(got.short))
+	}
+	return publish(c, got, !got.verdict.Share), nil
 }
 
 // decline gives up one's part in the body.

@@ -56,7 +56,7 @@ func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 }
 
 // target is a server that a test scripts byte by byte.
-func target(t *testing.T, script func(nc net.Conn, r *bufio.Reader)) string {
+func target(t testing.TB, script func(nc net.Conn, r *bufio.Reader)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,7 +121,7 @@ type gate struct {
 	reg  *prometheus.Registry
 }
 
-func parse(t *testing.T, yaml string, args ...any) *config.Config {
+func parse(t testing.TB, yaml string, args ...any) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse("test.yaml", []byte(fmt.Sprintf(strings.ReplaceAll(yaml, "\t", "  "), args...)), nil, nil)
 	if err != nil {
@@ -130,7 +130,7 @@ func parse(t *testing.T, yaml string, args ...any) *config.Config {
 	return cfg
 }
 
-func start(t *testing.T, cfg *config.Config) *gate {
+func start(t testing.TB, cfg *config.Config) *gate {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	log := slog.New(slog.DiscardHandler)

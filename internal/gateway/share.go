@@ -152,14 +152,34 @@ func (g *Gateway) deliver(r *request, got *answer, o *coalesce.Outcome, stored *
 		r.answerStale(stored)
 		return true
 	}
+	r.state, r.status = status, &r.state
+	if got.body == nil {
+		g.answerShort(r, got)
+		return true
+	}
+	return g.stream(r, got)
+}
+
+// answerShort answers with what a call has brought as a whole.
+func (g *Gateway) answerShort(r *request, got *answer) {
+	r.relayHead(got.resp)
+	r.EndHead(relayLength(got.resp))
+	r.Write(got.short)
+	if err := r.Finish(nil); err != nil {
+		g.breakOff(r, err)
+	}
+}
+
+// stream passes on what a call brings, as it arrives, and reports false if the beginning has streamed past.
+func (g *Gateway) stream(r *request, got *answer) bool {
 	body := got.body.Open()
 	if body == nil {
-		return false // it has streamed past
+		r.status = nil
+		return false
 	}
 	defer body.Close()
 	r.WhenGone(body)
 	defer r.WhenGone(nil)
-	r.state, r.status = status, &r.state
 	if err := r.relayFrom(got.resp, &sharedBody{body, got}); err != nil {
 		g.breakOff(r, err)
 	}

@@ -44,7 +44,8 @@ type answer struct {
 	target  string
 	resp    *http1.Response
 	verdict cache.Verdict
-	body    *spool.Body
+	short   []byte        // the body, if it is short and its length was declared: then it is here before the answer is passed on
+	body    *spool.Body   // the body otherwise, nil if it is short
 	trailer []http1.Field // once the body has ended
 
 	entry *cache.Entry // a stored answer that the upstream has confirmed, instead of all the above but target and verdict
