@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -40,8 +41,7 @@ func lone(s *servers, o options) []verdict {
 func loneRound(clients []*client, routes []string, round int) []time.Duration {
 	took := make([][]time.Duration, len(routes))
 	for n := range loneRequests {
-		for turn := range routes {
-			i := (n + turn) % len(routes)
+		for _, i := range rand.Perm(len(routes)) { // what the one before leaves behind is no route's lot alone
 			path := fmt.Sprintf("%s/lone?bytes=1024&n=%d-%d", routes[i], round, n)
 			sent := time.Now()
 			clients[i].get(path)
