@@ -31,8 +31,9 @@ fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	done
 
 .PHONY: soak
-soak: ## a million requests and ten thousand aborted connections: nothing may grow
+soak: ## a million requests and ten thousand aborted connections, ten million commands to the book
 	SLUICE_SOAK=1 $(GO) test ./test/e2e -run Soak -count 1 -v -timeout 60m
+	SLUICE_SOAK=1 $(GO) test ./book -run Seeds -count 1 -timeout 60m
 
 .PHONY: bench-proxy
 bench-proxy: ## compare with nginx as a reverse proxy (needs nginx and wrk)
@@ -45,6 +46,10 @@ bench-counter: ## compare the counter with nginx's return 200 of the same size (
 .PHONY: bench-limiters
 bench-limiters: ## compare the library gcra with other limiters
 	cd bench/limiters && $(GO) test -run '^$$' -bench . -cpu 2
+
+.PHONY: bench-book
+bench-book: ## measure the library book beside a heap, a sorted slice and a list for each price
+	$(GO) test -run '^$$' -bench . -cpu 1 -timeout 30m ./book
 
 .PHONY: bench-limit
 bench-limit: ## measure what the limit stage costs a route (needs nginx and wrk)
