@@ -32,13 +32,17 @@ type trader struct {
 	rng    *rand.Rand
 	x      exchange
 	prices uint64
-	open   []book.ID
-	at     []uint64 // the price of each, to bid again at
+	open   []traded
 	buffer []book.Fill
 }
 
+type traded struct {
+	id    book.ID
+	price uint64
+}
+
 func newTrader(x exchange, bids int, prices uint64) *trader {
-	tr := &trader{rng: rand.New(rand.NewPCG(1, 2)), x: x, prices: prices, open: make([]book.ID, bids), at: make([]uint64, bids)}
+	tr := &trader{rng: rand.New(rand.NewPCG(1, 2)), x: x, prices: prices, open: make([]traded, bids)}
 	for i := range tr.open {
 		tr.bid(uint64(i), uint64(i)*0x9e3779b9%prices) // every price, in a mixed order
 	}
@@ -50,13 +54,13 @@ func (tr *trader) bid(owner, price uint64) {
 	if err != nil {
 		panic(err)
 	}
-	tr.open[owner], tr.at[owner] = fill.ID, price
+	tr.open[owner] = traded{fill.ID, price}
 }
 
 // cancel cancels any bid and places another, at any price: two commands.
 func (tr *trader) cancel() {
 	owner := tr.rng.Uint64N(uint64(len(tr.open)))
-	tr.x.Cancel(tr.open[owner])
+	tr.x.Cancel(tr.open[owner].id)
 	tr.bid(owner, tr.rng.Uint64N(tr.prices))
 }
 
@@ -66,7 +70,7 @@ func (tr *trader) sell() {
 		tr.buffer, _ = tr.x.Sell(volume, tr.buffer[:0])
 	}
 	owner := tr.buffer[0].Owner
-	tr.bid(owner, tr.at[owner])
+	tr.bid(owner, tr.open[owner].price)
 }
 
 // round is 10 commands: 4 bids, 2 cancels, 4 sales with one fill each.

@@ -250,3 +250,28 @@ func drain(t *testing.T, b *book.Book) {
 		t.Fatalf("%+v drained to %+v, %d fills", s, got, len(fills))
 	}
 }
+
+// TestNamesThatShareAHash has IDs far apart whose hashes in the index are equal: multiples of the multiplier's inverse
+// change only the lower half of the product. No book gets there by itself within years.
+func TestNamesThatShareAHash(t *testing.T) {
+	const apart = 0xfc6c1fb2caea70d // times 0x9e3779b97f4a7c15 is 17, mod 2⁶⁴
+	for gone := range uint64(3) {
+		var b book.Book
+		err := b.UnmarshalBinary(snapshot(1<<62, 0, 0, 1, 0, 2, 0, 0, 0, 0, apart-1, 0, 1, 0, apart-1, 0, 2, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for owner := range uint64(3) {
+			id := book.ID(1 + owner*apart)
+			if got, ok := b.Get(id); !ok || got != (book.Bid{ID: id, Owner: owner, Price: math.MaxUint64, Volume: 1}) {
+				t.Errorf("bid %d: %+v, %v", id, got, ok)
+			}
+		}
+		if got, _ := b.Cancel(book.ID(1 + gone*apart)); got.Owner != gone {
+			t.Errorf("cancelled %+v, want that of owner %d", got, gone)
+		}
+		if got := mustSell(t, &b, 2); len(got) != 2 || b.Len() != 0 {
+			t.Errorf("served %+v, %d left", got, b.Len())
+		}
+	}
+}

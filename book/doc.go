@@ -54,6 +54,6 @@
 //
 // So with P prices, a bid, a cancel and each fill of a sale take O(log P) at worst; none of them ever waits for a table
 // to be copied. (Finding an ID is O(1) on average over the IDs.) Nothing is allocated unless the book grows beyond its
-// size so far. A bid takes 68 bytes, and a price 36 to 144. Memory follows the book down again: at most four times what
+// size so far. A bid takes 60 bytes, and a price 36 to 144. Memory follows the book down again: at most four times what
 // the open bids need is kept, and a drained book keeps about 30 kB.
 package book

@@ -44,7 +44,7 @@ func TestMemoryPerBid(t *testing.T) {
 	for _, c := range []struct {
 		prices uint64
 		most   float64 // bytes for each bid
-	}{{1, 72}, {1000, 74}, {1 << 60, 145}} {
+	}{{1, 64}, {1000, 66}, {1 << 60, 137}} {
 		before := heapInUse()
 		b := filled(t, bids, c.prices)
 		got := float64(heapInUse()-before) / bids
