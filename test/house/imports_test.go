@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"internal/spool":    {},
 	"internal/version":  {},
 	"internal/feed":     {},
+	"internal/journal":  {"internal/datadir"},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},

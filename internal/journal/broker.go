@@ -1,0 +1,230 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluicegate/sluice/internal/datadir"
+)
+
+const (
+	serverStart = 30 * time.Second       // for an embedded server to recover what it stores
+	repairEvery = 500 * time.Millisecond // at least, between two starts of an embedded server
+	memoryStore = 64 << 20               // what an embedded server may keep in memory: consumers, no messages
+)
+
+// A Broker is a way to JetStream: a server inside this process, or a connection to others. Journals share it. Its
+// methods are safe for concurrent use.
+type Broker struct {
+	log  *slog.Logger
+	dir  string // of the embedded server; "" if it is somewhere else
+	sync bool
+
+	mu       sync.Mutex // guards what follows, and is held while the embedded server starts anew
+	server   *server.Server
+	conn     *nats.Conn
+	js       jetstream.JetStream
+	repaired time.Time
+	closed   bool
+}
+
+// EmbedConfig says where an embedded server keeps its files.
+type EmbedConfig struct {
+	// Dir is this node's directory. The server uses jetstream/ below it.
+	Dir *datadir.Dir
+	Log *slog.Logger
+
+	// NoSync leaves syncing to the server's timer of two minutes: what was answered may be lost with the machine. It is for
+	// measuring what syncing costs.
+	NoSync bool
+}
+
+// Embed starts a NATS server inside this process, which listens on no port.
+func Embed(cfg EmbedConfig) (*Broker, error) {
+	b := &Broker{log: logger(cfg.Log), dir: cfg.Dir.Path("jetstream"), sync: !cfg.NoSync}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.startLocked(); err != nil {
+		return nil, fmt.Errorf("starting the embedded log: %w", err)
+	}
+	return b, nil
+}
+
+// DialConfig says how to reach a NATS cluster.
+type DialConfig struct {
+	// URL is a list of URLs, separated by commas, as nats://user:password@host:4222.
+	URL string
+	Log *slog.Logger
+
+	// Options are further options of the connection: certificates, credentials.
+	Options []nats.Option
+}
+
+// Dial connects to NATS servers with JetStream, and stays connected. It doesn't wait for a connection.
+func Dial(cfg DialConfig) (*Broker, error) {
+	b := &Broker{log: logger(cfg.Log)}
+	options := append(b.options(),
+		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
+		nats.ReconnectBufSize(-1), // an append that waited for a connection would come later than its author thinks
+		nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2*time.Second))
+	conn, err := nats.Connect(cfg.URL, append(options, cfg.Options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	if b.js, err = jetstream.New(conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	b.conn = conn
+	return b, nil
+}
+
+func logger(l *slog.Logger) *slog.Logger {
+	if l == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return l
+}
+
+func (b *Broker) options() []nats.Option {
+	return []nats.Option{
+		nats.Name("sluice"),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				b.log.Warn("lost the connection to NATS", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(c *nats.Conn) { b.log.Info("connected to NATS again", "server", c.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.log.Debug("nats", "error", err) }),
+	}
+}
+
+// embedded reports whether nobody but this process can write to the log.
+func (b *Broker) embedded() bool { return b.dir != "" }
+
+func (b *Broker) startLocked() error {
+	opts := &server.Options{
+		ServerName: "sluice", DontListen: true, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: b.dir, SyncAlways: b.sync,
+		JetStreamMaxMemory: memoryStore,
+		JetStreamMaxStore:  math.MaxInt64 / 4, // the disk is the limit, and snapshots bound the log
+		MaxPayload:         maxPayload,
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return err
+	}
+	s.SetLogger(serverLog{b.log}, false, false)
+	s.Start()
+	if !s.ReadyForConnections(serverStart) || !s.JetStreamEnabled() {
+		stop(s)
+		return fmt.Errorf("the server doesn't take up its storage in %s: see the log", b.dir)
+	}
+	if err := b.connectLocked(s); err != nil {
+		stop(s)
+		return err
+	}
+	b.server = s
+	return nil
+}
+
+func (b *Broker) connectLocked(s *server.Server) error {
+	conn, err := nats.Connect("", append(b.options(), nats.InProcessServer(s), nats.NoReconnect())...)
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	b.conn, b.js = conn, js
+	return nil
+}
+
+func stop(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// stream returns the way to JetStream at this moment.
+func (b *Broker) stream() jetstream.JetStream {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.js
+}
+
+// clustered reports whether the servers are a cluster, as far as the connection knows.
+func (b *Broker) clustered() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.conn.ConnectedClusterName() != ""
+}
+
+// repair starts an embedded server anew that didn't store an append: after an error of its disk it never tries again by itself. What was stored is found
+// by whoever asked for it, as after any lost reply. Other servers are not this process's to repair.
+func (b *Broker) repair(cause error) {
+	if !b.embedded() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || time.Since(b.repaired) < repairEvery {
+		return
+	}
+	b.log.Error("starting the embedded log anew", "error", cause)
+	b.conn.Close()
+	stop(b.server)
+	if err := b.startLocked(); err != nil {
+		b.log.Error("starting the embedded log", "error", err)
+	}
+	b.repaired = time.Now()
+}
+
+// Close ends the connection, and the embedded server in order. Close the journals first.
+func (b *Broker) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.closed = true
+	b.conn.Close()
+	if b.server != nil {
+		stop(b.server)
+	}
+}
+
+// serverLog passes on what an embedded server has to say. Its notices are about itself, so they are debug messages here.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) write(level slog.Level, format string, args []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "embedded log", "message", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l serverLog) Noticef(format string, args ...any) { l.write(slog.LevelDebug, format, args) }
+func (l serverLog) Debugf(format string, args ...any)  { l.write(slog.LevelDebug, format, args) }
+func (l serverLog) Tracef(format string, args ...any)  { l.write(slog.LevelDebug, format, args) }
+func (l serverLog) Warnf(format string, args ...any)   { l.write(slog.LevelWarn, format, args) }
+func (l serverLog) Errorf(format string, args ...any)  { l.write(slog.LevelError, format, args) }
+func (l serverLog) Fatalf(format string, args ...any)  { l.write(slog.LevelError, format, args) }
+
+// temporary reports whether an error of JetStream may go away by itself.
+func temporary(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code >= 500
+	}
+	return true // no reply, no connection
+}
