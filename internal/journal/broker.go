@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -111,7 +113,20 @@ func (b *Broker) options() []nats.Option {
 // embedded reports whether nobody but this process can write to the log.
 func (b *Broker) embedded() bool { return b.dir != "" }
 
+// distrust makes the server read and check all that it stored, by removing its summaries of it. Else it believes a summary, and then
+// the length and sequence fields of messages that it never checked: one flipped bit makes it ask for all memory there is.
+func (b *Broker) distrust() error {
+	summaries, err := filepath.Glob(filepath.Join(b.dir, "jetstream", "*", "streams", "*", "msgs", "index.db"))
+	for _, path := range summaries {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
 func (b *Broker) startLocked() error {
+	if err := b.distrust(); err != nil {
+		return err
+	}
 	opts := &server.Options{
 		ServerName: "sluice", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: b.dir, SyncAlways: b.sync,

@@ -68,7 +68,8 @@ func (j *Journal[R]) streamConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: j.streamName(), Subjects: []string{j.subject()}, Description: "the commands of " + j.cfg.Name,
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		Replicas: max(replicas, 1), DenyDelete: true, Metadata: map[string]string{metaStream: hex.EncodeToString(id[:])},
+		Replicas: max(replicas, 1), DenyDelete: true, Duplicates: 100 * time.Millisecond, // the least; it isn't used
+		Metadata: map[string]string{metaStream: hex.EncodeToString(id[:])},
 	}
 }
 
@@ -191,7 +192,10 @@ func (j *Journal[R]) applyAll(ctx context.Context, messages jetstream.MessagesCo
 		m, err := messages.Next(jetstream.NextContext(wait))
 		cancel()
 		if err != nil {
-			return errors.Join(err, j.probe(ctx))
+			if found := j.probe(ctx); found != nil {
+				return found
+			}
+			return err
 		}
 		meta, err := m.Metadata()
 		if err != nil {
