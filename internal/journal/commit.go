@@ -185,7 +185,7 @@ func (c *committer[R]) append() {
 		return
 	}
 	if stopped := j.Err(); stopped != nil {
-		err = stopped
+		err = fmt.Errorf("%w: %w", stopped, ErrUnknown)
 	}
 	c.answer(err)
 }
