@@ -45,9 +45,9 @@ func (n *node) awaitSnapshot(seq uint64) {
 // eventually waits for what is certain to come.
 func eventually(t testing.TB, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("it doesn't come")
+			t.Fatal("what was to come doesn't")
 		}
 	}
 }

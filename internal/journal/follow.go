@@ -35,7 +35,7 @@ func (j *Journal[R]) findStream(ctx context.Context, last *mark) (extent, error)
 }
 
 func (j *Journal[R]) tryStream(ctx context.Context, last *mark) (extent, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	js := j.broker.stream()
 	s, err := js.Stream(ctx, j.streamName())

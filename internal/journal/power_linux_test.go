@@ -78,3 +78,21 @@ func TestPowerCut(t *testing.T) {
 	n.close()
 	t.Logf("%d answers over %d cuts", len(answered), rounds)
 }
+
+// fill fills a file system, and returns what makes room again.
+func fill(t *testing.T, disk string) (empty func()) {
+	t.Helper()
+	path := filepath.Join(disk, "ballast")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; size /= 2 {
+		for block := make([]byte, size); err == nil; {
+			_, err = f.Write(block)
+		}
+		err = nil
+	}
+	return func() { os.Remove(path) }
+}

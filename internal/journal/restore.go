@@ -87,6 +87,7 @@ func (j *Journal[R]) restoreShared(ctx context.Context, first uint64) error {
 		f.Close()
 		return err
 	}
+	j.log.Info("took the snapshot that another node shares", "sequence", shared[0], "log", first)
 	j.answerSkipped()
 	return publishSnapshot(f, j.dir, shared[0])
 }
