@@ -63,3 +63,38 @@ func doAll(b *testing.B, j *journal.Journal[reply], goroutines int) {
 	}
 	all.Wait()
 }
+
+// BenchmarkReplay measures a start without a snapshot and one with, after so many commands: -benchtime 10000000x.
+func BenchmarkReplay(b *testing.B) {
+	b.Run("log", func(b *testing.B) { benchmarkStart(b, 1<<60) })
+	b.Run("snapshot", func(b *testing.B) { benchmarkStart(b, 1_000_000) })
+}
+
+func benchmarkStart(b *testing.B, snapshotEvery uint64) {
+	path := b.TempDir()
+	fill := embedded(b, path, func(c *journal.Config) { c.SnapshotEvery, c.SnapshotBytes = snapshotEvery, 1<<60 })
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range 1024 {
+		all.Go(func() {
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				if _, err := fill.Do(context.Background(), key(uint64(i%100_000))); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	fill.close()
+	before := fill.Status()
+	b.ReportMetric(float64(before.Sequence), "records")
+	b.ResetTimer()
+	n := embedded(b, path)
+	b.StopTimer()
+	if after := n.Status(); after != before {
+		b.Errorf("Status = %+v after a restart, want %+v", after, before)
+	}
+	b.ReportMetric(b.Elapsed().Seconds(), "s/start")
+	n.close()
+}

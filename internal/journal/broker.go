@@ -8,7 +8,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -31,6 +33,8 @@ type Broker struct {
 	dir  string // of the embedded server; "" if it is somewhere else
 	sync bool
 
+	health *health // of the embedded server
+
 	mu       sync.Mutex // guards what follows, and is held while the embedded server starts anew
 	server   *server.Server
 	conn     *nats.Conn
@@ -52,7 +56,7 @@ type EmbedConfig struct {
 
 // Embed starts a NATS server inside this process, which listens on no port.
 func Embed(cfg EmbedConfig) (*Broker, error) {
-	b := &Broker{log: logger(cfg.Log), dir: cfg.Dir.Path("jetstream"), sync: !cfg.NoSync}
+	b := &Broker{log: logger(cfg.Log), dir: cfg.Dir.Path("jetstream"), sync: !cfg.NoSync, health: &health{}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.startLocked(); err != nil {
@@ -138,7 +142,7 @@ func (b *Broker) startLocked() error {
 	if err != nil {
 		return err
 	}
-	s.SetLogger(serverLog{b.log}, false, false)
+	s.SetLogger(serverLog{b.log, b.health}, false, false)
 	s.Start()
 	if !s.ReadyForConnections(serverStart) || !s.JetStreamEnabled() {
 		stop(s)
@@ -178,24 +182,37 @@ func (b *Broker) stream() jetstream.JetStream {
 	return b.js
 }
 
-// clustered reports whether the servers are a cluster, as far as the connection knows.
-func (b *Broker) clustered() bool {
+// replicas is how many servers should keep a log, if nobody says otherwise.
+func (b *Broker) replicas() (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.conn.ConnectedClusterName() != ""
+	switch {
+	case !b.conn.IsConnected():
+		return 0, nats.ErrDisconnected
+	case b.conn.ConnectedClusterName() != "":
+		return 3, nil
+	}
+	return 1, nil
 }
 
-// repair starts an embedded server anew that didn't store an append: after an error of its disk it never tries again by itself. What was stored is found
-// by whoever asked for it, as after any lost reply. Other servers are not this process's to repair.
-func (b *Broker) repair(cause error) {
+// repair starts an embedded server anew that reported an error, or that is silent for too long: after an error of its disk it never tries again by
+// itself. What was stored is found by whoever asked for it, as after any lost reply. Other servers are not this process's to repair.
+//
+// It returns an error if the disk lost a write: the system may have dropped what was to be written, while it still shows it to readers, so that nothing this
+// process reads back says what a restart will find.
+func (b *Broker) repair(cause error, tooLong bool) error {
 	if !b.embedded() {
-		return
+		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || time.Since(b.repaired) < repairEvery {
-		return
+	if message := b.health.lostWrite.Load(); message != nil {
+		return damaged("the disk doesn't keep what is written: %s; check it, and start again", *message)
 	}
+	if b.closed || time.Since(b.repaired) < repairEvery || !tooLong && !b.health.faulty.Load() && b.server.JetStreamEnabled() {
+		return nil
+	}
+	b.health.faulty.Store(false)
 	b.log.Error("starting the embedded log anew", "error", cause)
 	b.conn.Close()
 	stop(b.server)
@@ -203,6 +220,7 @@ func (b *Broker) repair(cause error) {
 		b.log.Error("starting the embedded log", "error", err)
 	}
 	b.repaired = time.Now()
+	return nil
 }
 
 // Close ends the connection, and the embedded server in order. Close the journals first.
@@ -219,8 +237,17 @@ func (b *Broker) Close() {
 	}
 }
 
+// health is what an embedded server's messages say about it: it has no other way to say it.
+type health struct {
+	faulty    atomic.Bool            // there was an error since the server started
+	lostWrite atomic.Pointer[string] // the disk failed to write or sync, other than for want of room
+}
+
 // serverLog passes on what an embedded server has to say. Its notices are about itself, so they are debug messages here.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log    *slog.Logger
+	health *health
+}
 
 func (l serverLog) write(level slog.Level, format string, args []any) {
 	if l.log.Enabled(context.Background(), level) {
@@ -232,14 +259,25 @@ func (l serverLog) Noticef(format string, args ...any) { l.write(slog.LevelDebug
 func (l serverLog) Debugf(format string, args ...any)  { l.write(slog.LevelDebug, format, args) }
 func (l serverLog) Tracef(format string, args ...any)  { l.write(slog.LevelDebug, format, args) }
 func (l serverLog) Warnf(format string, args ...any)   { l.write(slog.LevelWarn, format, args) }
-func (l serverLog) Errorf(format string, args ...any)  { l.write(slog.LevelError, format, args) }
-func (l serverLog) Fatalf(format string, args ...any)  { l.write(slog.LevelError, format, args) }
+
+func (l serverLog) Errorf(format string, args ...any) {
+	l.write(slog.LevelError, format, args)
+	l.health.faulty.Store(true)
+	if message := fmt.Sprintf(format, args...); strings.Contains(message, "input/output error") {
+		l.health.lostWrite.Store(&message)
+	}
+}
+
+func (l serverLog) Fatalf(format string, args ...any) { l.write(slog.LevelError, format, args) }
+
+// noPeers is what a cluster says of three replicas while fewer servers have joined it.
+const noPeers = 10005
 
 // temporary reports whether an error of JetStream may go away by itself.
 func temporary(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500
+		return api.Code >= 500 || api.ErrorCode == noPeers
 	}
 	return true // no reply, no connection
 }

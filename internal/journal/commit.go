@@ -184,10 +184,29 @@ func (c *committer[R]) append() {
 		<-b.done // answered from the log
 		return
 	}
+	if err == nil {
+		j.fail(damaged("the log gave a record a sequence that it had given before; %s", adviceDamage))
+	}
 	if stopped := j.Err(); stopped != nil {
 		err = fmt.Errorf("%w: %w", stopped, ErrUnknown)
 	}
 	c.answer(err)
+	c.shed(err)
+}
+
+// shed refuses what waited behind an append that failed, so that nobody waits for one such append after the other.
+func (c *committer[R]) shed(cause error) {
+	c.batch.calls = c.batch.calls[:0]
+	if c.held != nil {
+		c.batch.calls = append(c.batch.calls, c.held)
+		c.held = nil
+	}
+	for range len(c.j.queue) {
+		if call := <-c.j.queue; call.state.CompareAndSwap(callQueued, callTaken) {
+			c.batch.calls = append(c.batch.calls, call)
+		}
+	}
+	c.answer(fmt.Errorf("%w: an append before it failed: %v", ErrUnavailable, cause))
 }
 
 // withdraw gives the batch up, unless it was answered. If its record turns up in the log later, it is applied then, with nobody to tell.
@@ -217,9 +236,7 @@ func (c *committer[R]) persist(ctx context.Context) error {
 			return c.settle(ctx, seq)
 		}
 		refused = refused && definite(err)
-		if c.j.ctx.Err() == nil {
-			c.j.broker.repair(err)
-		}
+		c.j.repair(ctx, err)
 		select {
 		case <-c.batch.done: // the reply was lost, and the follower saw the record
 			c.batch.done <- struct{}{}
@@ -250,6 +267,16 @@ func (c *committer[R]) settle(ctx context.Context, seq uint64) error {
 			return fmt.Errorf("%w: %w: the log isn't readable up to sequence %d", ErrUnavailable, ErrUnknown, seq)
 		case <-time.After(100 * time.Millisecond): // the follower may have been asked by an earlier append
 		}
+	}
+}
+
+// repair gives the broker the chance to recover from what made an attempt fail, the last one if ctx has ended.
+func (j *Journal[R]) repair(ctx context.Context, cause error) {
+	if j.ctx.Err() != nil {
+		return
+	}
+	if err := j.broker.repair(cause, ctx.Err() != nil); err != nil {
+		j.fail(err)
 	}
 }
 

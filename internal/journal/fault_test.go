@@ -154,4 +154,3 @@ func TestDiskFull(t *testing.T) {
 	}
 	n.checkAnswered(answered)
 }
-

@@ -28,8 +28,8 @@ func (j *Journal[R]) findStream(ctx context.Context, last *mark) (extent, error)
 		if err == nil || errors.Is(err, ErrDamaged) || !temporary(err) {
 			return e, err
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return extent{}, err
+		if ended := pause(ctx, 100*time.Millisecond); ended != nil {
+			return extent{}, fmt.Errorf("%w: %w", ended, err)
 		}
 	}
 }
@@ -43,10 +43,7 @@ func (j *Journal[R]) tryStream(ctx context.Context, last *mark) (extent, error) 
 		if snapshots, err := listSnapshots(j.dir); err != nil || last != nil && last.seq > 0 || len(snapshots) > 0 {
 			return extent{}, errors.Join(damaged("the broker has no stream %s, and this node has used one", j.streamName()), err)
 		}
-		s, err = js.CreateStream(ctx, j.streamConfig())
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
-			s, err = js.Stream(ctx, j.streamName())
-		}
+		s, err = j.createStream(ctx, js)
 	}
 	if err != nil {
 		return extent{}, err
@@ -58,17 +55,32 @@ func (j *Journal[R]) tryStream(ctx context.Context, last *mark) (extent, error) 
 	return extent{first: info.State.FirstSeq, last: info.State.LastSeq}, nil
 }
 
-func (j *Journal[R]) streamConfig() jetstream.StreamConfig {
-	replicas := j.cfg.Replicas
-	if replicas == 0 && j.broker.clustered() {
-		replicas = 3
+func (j *Journal[R]) createStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	replicas, err := j.replicas()
+	if err != nil {
+		return nil, err
 	}
+	s, err := js.CreateStream(ctx, j.streamConfig(replicas))
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+		return js.Stream(ctx, j.streamName())
+	}
+	return s, err
+}
+
+func (j *Journal[R]) replicas() (int, error) {
+	if j.cfg.Replicas > 0 {
+		return j.cfg.Replicas, nil
+	}
+	return j.broker.replicas()
+}
+
+func (j *Journal[R]) streamConfig(replicas int) jetstream.StreamConfig {
 	var id nodeID
 	rand.Read(id[:]) // never fails
 	return jetstream.StreamConfig{
 		Name: j.streamName(), Subjects: []string{j.subject()}, Description: "the commands of " + j.cfg.Name,
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-		Replicas: max(replicas, 1), DenyDelete: true, Duplicates: 100 * time.Millisecond, // the least; it isn't used
+		Replicas: replicas, DenyDelete: true, Duplicates: 100 * time.Millisecond, // the least; it isn't used
 		Metadata: map[string]string{metaStream: hex.EncodeToString(id[:])},
 	}
 }
@@ -192,8 +204,12 @@ func (j *Journal[R]) applyAll(ctx context.Context, messages jetstream.MessagesCo
 		m, err := messages.Next(jetstream.NextContext(wait))
 		cancel()
 		if err != nil {
+			before := j.Status().Sequence
 			if found := j.probe(ctx); found != nil {
 				return found
+			}
+			if errors.Is(err, context.DeadlineExceeded) && j.Status().Sequence == before {
+				continue // nothing was appended
 			}
 			return err
 		}

@@ -100,7 +100,7 @@ type Journal[R any] struct {
 	ctx     context.Context // ends with the journal
 	cancel  context.CancelCauseFunc
 	closing chan struct{} // no further commands
-	close   sync.Once
+	close   func() error  // once
 	tasks   sync.WaitGroup
 	commits chan struct{} // closed when the committer has ended
 }
@@ -127,6 +127,7 @@ func open[R any](ctx context.Context, broker *Broker, cfg Config, machine Machin
 	if _, err := hex.Decode(j.node[:], []byte(cfg.Dir.ID())); err != nil {
 		return nil, err
 	}
+	j.close = sync.OnceValue(j.end)
 	j.calls.New = func() any { return &call[R]{done: make(chan struct{}, 1)} }
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	if err := j.recover(ctx); err != nil {
@@ -241,8 +242,10 @@ func (j *Journal[R]) Read(f func()) error {
 }
 
 // Close answers what is under way, refuses the rest and leaves the files in order. The broker stays open.
-func (j *Journal[R]) Close() error {
-	j.close.Do(func() { close(j.closing) })
+func (j *Journal[R]) Close() error { return j.close() }
+
+func (j *Journal[R]) end() error {
+	close(j.closing)
 	<-j.commits
 	j.cancel(errClosed)
 	j.tasks.Wait()

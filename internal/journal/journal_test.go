@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -99,6 +100,9 @@ func embedded(t testing.TB, path string, options ...func(*journal.Config)) *node
 
 func tryEmbedded(t testing.TB, path string, options ...func(*journal.Config)) (*node, error) {
 	dir, err := datadir.Open(path)
+	for errors.Is(err, datadir.ErrInUse) { // by what another test starts, between its fork and its exec
+		dir, err = datadir.Open(path)
+	}
 	if err != nil {
 		return nil, err
 	}

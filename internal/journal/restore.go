@@ -20,7 +20,12 @@ func (j *Journal[R]) restore(ctx context.Context, log extent) error {
 	if j.Status().Sequence+1 >= log.first || log.last == 0 {
 		return nil
 	}
-	return j.restoreShared(ctx, log.first)
+	if err := j.restoreShared(ctx, log.first); errors.Is(err, ErrDamaged) || errors.Is(err, errRestore) {
+		return err
+	} else if err != nil {
+		j.log.Warn("the shared snapshot isn't there yet", "error", err) // the replay looks again
+	}
+	return nil
 }
 
 func (j *Journal[R]) restoreLocal(log extent) error {
@@ -60,6 +65,7 @@ func (j *Journal[R]) restoreFile(path string) error {
 	}
 	j.state, j.recent = s, recent{}
 	j.recent.add(s.point)
+	j.answerSkippedLocked()
 	return j.checkMarkLocked()
 }
 
@@ -88,14 +94,11 @@ func (j *Journal[R]) restoreShared(ctx context.Context, first uint64) error {
 		return err
 	}
 	j.log.Info("took the snapshot that another node shares", "sequence", shared[0], "log", first)
-	j.answerSkipped()
 	return publishSnapshot(f, j.dir, shared[0])
 }
 
-// answerSkipped tells those whose commands are part of a snapshot that this node didn't see the replies.
-func (j *Journal[R]) answerSkipped() {
-	j.applying.Lock()
-	defer j.applying.Unlock()
+// answerSkippedLocked tells those whose commands are part of a snapshot that this node didn't see the replies.
+func (j *Journal[R]) answerSkippedLocked() {
 	if j.pending == nil || j.state.fresh(j.pending.identity) {
 		return
 	}

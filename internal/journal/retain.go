@@ -100,12 +100,7 @@ func (j *Journal[R]) shareSnapshot(ctx context.Context, seq uint64) ([]uint64, e
 		return nil, err
 	}
 	defer f.Close()
-	store, err := j.broker.stream().CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: j.bucket(), Storage: jetstream.FileStorage, Replicas: j.streamConfig().Replicas,
-	})
-	if errors.Is(err, jetstream.ErrBucketExists) {
-		store, err = j.broker.stream().ObjectStore(ctx, j.bucket())
-	}
+	store, err := j.openBucket(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -122,4 +117,18 @@ func (j *Journal[R]) shareSnapshot(ctx context.Context, seq uint64) ([]uint64, e
 		}
 	}
 	return all[:min(snapshotsKept, len(all))], nil
+}
+
+func (j *Journal[R]) openBucket(ctx context.Context) (jetstream.ObjectStore, error) {
+	replicas, err := j.replicas()
+	if err != nil {
+		return nil, err
+	}
+	store, err := j.broker.stream().CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: j.bucket(), Storage: jetstream.FileStorage, Replicas: replicas,
+	})
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		return j.broker.stream().ObjectStore(ctx, j.bucket())
+	}
+	return store, err
 }
