@@ -23,8 +23,11 @@ var (
 	ErrDamaged = errors.New("the journal is damaged")
 
 	errClosed = errors.New("closed")
+
+	// errSuspect is damage, unless a server of a cluster is behind the others and will say something else in a moment.
+	errSuspect = errors.New("the log isn't what it was")
 )
 
 func damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %w", ErrDamaged, fmt.Errorf(format, args...))
 }

@@ -126,7 +126,7 @@ func TestGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer broker.Close()
-	_, err = openNode(t, dir, broker)
+	_, err = openNode(t, dir, broker, func(c *journal.Config) { c.AppendTimeout = 100 * time.Millisecond })
 	if !errors.Is(err, journal.ErrDamaged) || !strings.Contains(err.Error(), "begins at sequence 5, this node is at 0") {
 		t.Errorf("Open: %v, want it to name the gap", err)
 	}

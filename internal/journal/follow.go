@@ -23,9 +23,10 @@ type extent struct{ first, last uint64 }
 
 // findStream looks the log up, or makes it if this node never had one. It waits for a broker that isn't there.
 func (j *Journal[R]) findStream(ctx context.Context, last *mark) (extent, error) {
+	var since time.Time
 	for {
 		e, err := j.tryStream(ctx, last)
-		if err == nil || errors.Is(err, ErrDamaged) || !temporary(err) {
+		if err = j.patient(err, &since); err == nil || errors.Is(err, ErrDamaged) || !temporary(err) {
 			return e, err
 		}
 		if ended := pause(ctx, 100*time.Millisecond); ended != nil {
@@ -103,9 +104,31 @@ func (j *Journal[R]) checkStream(info *jetstream.StreamInfo, last *mark) error {
 		return damaged("the stream %s is another one than this node has used", c.Name)
 	}
 	if last.seq > info.State.LastSeq {
-		return damaged("the log ends at sequence %d, and this node had applied %d: what was answered is lost; %s", info.State.LastSeq, last.seq, adviceDamage)
+		return j.suspect("the log ends at sequence %d, and this node had applied %d: what was answered is lost; %s", info.State.LastSeq, last.seq, adviceDamage)
 	}
 	return nil
+}
+
+// suspect makes an error of what is damage if the broker knows all there is to know.
+func (j *Journal[R]) suspect(format string, args ...any) error {
+	if j.broker.embedded() {
+		return damaged(format, args...)
+	}
+	return fmt.Errorf("%w: %s", errSuspect, fmt.Sprintf(format, args...))
+}
+
+// patient turns a suspicion into damage when it is older than two appends may take.
+func (j *Journal[R]) patient(err error, since *time.Time) error {
+	if !errors.Is(err, errSuspect) {
+		return err
+	}
+	if since.IsZero() {
+		*since = time.Now()
+	}
+	if time.Since(*since) < 2*j.cfg.AppendTimeout {
+		return err
+	}
+	return damaged("%w", err)
 }
 
 // follow applies what others append. In an embedded log nobody else does, so it waits to be asked for what this node can't place.
@@ -119,15 +142,28 @@ func (j *Journal[R]) follow() {
 			case until = <-j.wake:
 			}
 		}
-		for j.ctx.Err() == nil && j.Status().Sequence < until {
-			if err := j.tail(j.ctx, until, idleTail); err != nil && j.ctx.Err() == nil {
-				if errors.Is(err, ErrDamaged) {
-					j.fail(err)
-					return
-				}
-				j.log.Debug("reading the log", "error", err)
-				pause(j.ctx, 50*time.Millisecond)
-			}
+		j.followUntil(until)
+	}
+}
+
+func (j *Journal[R]) followUntil(until uint64) {
+	var since time.Time
+	for {
+		before := j.Status().Sequence
+		if j.ctx.Err() != nil || before >= until {
+			return
+		}
+		err := j.tail(j.ctx, until, idleTail)
+		if j.Status().Sequence > before {
+			since = time.Time{}
+		}
+		if err = j.patient(err, &since); errors.Is(err, ErrDamaged) {
+			j.fail(err)
+			return
+		}
+		if err != nil {
+			j.log.Debug("reading the log", "error", err)
+			pause(j.ctx, retryRead)
 		}
 	}
 }
@@ -141,18 +177,21 @@ func (j *Journal[R]) askFor(seq uint64) {
 
 // replay applies the log up to a sequence, before the journal starts.
 func (j *Journal[R]) replay(ctx context.Context, until uint64) error {
+	var since time.Time
 	for failures := 0; j.Status().Sequence < until; failures++ {
 		before := j.Status().Sequence
-		err := j.tail(ctx, until, replayStall)
+		err := j.patient(j.tail(ctx, until, replayStall), &since)
 		switch {
 		case errors.Is(err, ErrDamaged), errors.Is(err, ErrStopped):
 			return err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case j.Status().Sequence > before:
-			failures = 0
-		case failures >= replayFailures:
+			failures, since = 0, time.Time{}
+		case failures >= replayFailures && !errors.Is(err, errSuspect):
 			return damaged("sequence %d of the log can't be read: %v; %s", before+1, err, adviceDamage)
+		case err != nil:
+			pause(ctx, retryRead)
 		}
 	}
 	return nil
@@ -162,6 +201,7 @@ const (
 	idleTail       = 10 * time.Second       // until a follower that hears nothing looks whether it should
 	replayStall    = 500 * time.Millisecond // without a record that is known to be there
 	replayFailures = 10
+	retryRead      = 50 * time.Millisecond
 	tailMessages   = 512
 	tailBytes      = 8 << 20
 )
@@ -234,8 +274,8 @@ func (j *Journal[R]) applyAll(ctx context.Context, messages jetstream.MessagesCo
 }
 
 // probe finds out why the next record doesn't come: it isn't there yet, it was purged, or it is lost.
-func (j *Journal[R]) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+func (j *Journal[R]) probe(parent context.Context) error {
+	ctx, cancel := context.WithTimeout(parent, 5*time.Second)
 	defer cancel()
 	next := j.Status().Sequence + 1
 	s, err := j.broker.stream().Stream(ctx, j.streamName())
@@ -245,18 +285,18 @@ func (j *Journal[R]) probe(ctx context.Context) error {
 	state := s.CachedInfo().State
 	switch {
 	case next > state.LastSeq && state.LastSeq+1 < next:
-		return damaged("the log ends at sequence %d, and this node has applied %d; %s", state.LastSeq, next-1, adviceDamage)
+		return j.suspect("the log ends at sequence %d, and this node has applied %d; %s", state.LastSeq, next-1, adviceDamage)
 	case next > state.LastSeq:
 		return nil
 	case next < state.FirstSeq:
-		return j.restoreShared(ctx, state.FirstSeq)
+		return j.restoreShared(parent, state.FirstSeq)
 	}
 	m, err := s.GetMsg(ctx, next)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		if j.Status().Sequence >= next {
 			return nil // it came meanwhile, and was purged
 		}
-		return damaged("sequence %d of the log is missing; %s", next, adviceDamage)
+		return j.suspect("sequence %d of the log is missing; %s", next, adviceDamage)
 	}
 	if err != nil {
 		return err

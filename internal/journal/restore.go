@@ -73,12 +73,14 @@ func (j *Journal[R]) bucket() string { return "SLUICE_" + j.cfg.Name + "_snapsho
 
 // restoreShared takes a snapshot of another node, for a log that begins later than this node needs.
 func (j *Journal[R]) restoreShared(ctx context.Context, first uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, purgeTimeout)
+	defer cancel()
 	store, shared, err := j.listShared(ctx)
 	if err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return err
 	}
 	if len(shared) == 0 || shared[0]+1 < first {
-		return damaged("the log begins at sequence %d, this node is at %d, and there is no snapshot in between; %s", first, j.Status().Sequence, adviceDamage)
+		return j.suspect("the log begins at sequence %d, this node is at %d, and there is no snapshot in between; %s", first, j.Status().Sequence, adviceDamage)
 	}
 	f, err := os.CreateTemp(j.dir, snapshotPrefix+"*.tmp")
 	if err != nil {
