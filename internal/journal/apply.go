@@ -15,7 +15,8 @@ func (r *recent) at(seq uint64) (point, bool) {
 	return p, p.seq == seq && seq != 0
 }
 
-// applyNext applies the record if it is the next one, and reports whether it was applied, now or before. An error has stopped the journal.
+// applyNext applies the record if it is the next one, and reports whether it was applied, now or before. An error has
+// stopped the journal.
 func (j *Journal[R]) applyNext(seq uint64, data []byte) (applied bool, err error) {
 	j.applying.Lock()
 	defer j.applying.Unlock()
@@ -102,8 +103,10 @@ func (j *Journal[R]) answerLocked() {
 }
 
 const (
-	adviceDamage = "restore this node's data_dir from a copy, or, in a cluster, remove its journal directory to start from the others' snapshot"
-	adviceFork   = "nodes with the same log have different states: check that all run the same version, and remove the journal directory of the one that is wrong"
+	adviceDamage = "restore this node's data_dir from a copy, or, in a cluster, remove its journal directory to start from " +
+		"the others' snapshot"
+	adviceFork = "nodes with the same log have different states: check that all run the same version, and remove the journal " +
+		"directory of the one that is wrong"
 )
 
 // checkBaseLocked compares what the author of a record had made of the log with what this node made of it.
@@ -139,7 +142,8 @@ func (j *Journal[R]) writeMark() error {
 	return j.mark.write(mark{stream: j.stream, epoch: j.epoch, point: j.state.point})
 }
 
-// snapshotIfDueLocked asks for a snapshot when a record has passed a multiple of the interval, which is at the same record on every node.
+// snapshotIfDueLocked asks for a snapshot when a record has passed a multiple of the interval, which is at the same
+// record on every node.
 func (j *Journal[R]) snapshotIfDueLocked(before state, own bool) {
 	if before.commands/j.cfg.SnapshotEvery == j.state.commands/j.cfg.SnapshotEvery &&
 		before.bytes/j.cfg.SnapshotBytes == j.state.bytes/j.cfg.SnapshotBytes {

@@ -49,8 +49,8 @@ type EmbedConfig struct {
 	Dir *datadir.Dir
 	Log *slog.Logger
 
-	// NoSync leaves syncing to the server's timer of two minutes: what was answered may be lost with the machine. It is for
-	// measuring what syncing costs.
+	// NoSync leaves syncing to the server's timer of two minutes: what was answered may be lost with the machine. It is
+	// for measuring what syncing costs.
 	NoSync bool
 }
 
@@ -117,8 +117,9 @@ func (b *Broker) options() []nats.Option {
 // embedded reports whether nobody but this process can write to the log.
 func (b *Broker) embedded() bool { return b.dir != "" }
 
-// distrust makes the server read and check all that it stored, by removing its summaries of it. Else it believes a summary, and then
-// the length and sequence fields of messages that it never checked: one flipped bit makes it ask for all memory there is.
+// distrust makes the server read and check all that it stored, by removing its summaries of it. Else it believes a
+// summary, and then the length and sequence fields of messages that it never checked: one flipped bit makes it ask for
+// all memory there is.
 func (b *Broker) distrust() error {
 	summaries, err := filepath.Glob(filepath.Join(b.dir, "jetstream", "*", "streams", "*", "msgs", "index.db"))
 	for _, path := range summaries {
@@ -195,11 +196,12 @@ func (b *Broker) replicas() (int, error) {
 	return 1, nil
 }
 
-// repair starts an embedded server anew that reported an error, or that is silent for too long: after an error of its disk it never tries again by
-// itself. What was stored is found by whoever asked for it, as after any lost reply. Other servers are not this process's to repair.
+// repair starts an embedded server anew that reported an error, or that is silent for too long: after an error of its
+// disk it never tries again by itself. What was stored is found by whoever asked for it, as after any lost reply. Other
+// servers are not this process's to repair.
 //
-// It returns an error if the disk lost a write: the system may have dropped what was to be written, while it still shows it to readers, so that nothing this
-// process reads back says what a restart will find.
+// It returns an error if the disk lost a write: the system may have dropped what was to be written, while it still shows
+// it to readers, so that nothing this process reads back says what a restart will find.
 func (b *Broker) repair(cause error, tooLong bool) error {
 	if !b.embedded() {
 		return nil

@@ -27,7 +27,8 @@ const (
 	callLeft   // by its sender, before the committer took it
 )
 
-// Do appends a command, and returns what the machine replied when it was applied. cmd may be used again when Do returns. See the package documentation for errors.
+// Do appends a command, and returns what the machine replied when it was applied. cmd may be used again when Do returns.
+// See the package documentation for errors.
 func (j *Journal[R]) Do(ctx context.Context, cmd []byte) (R, error) {
 	var none R
 	if len(cmd) > j.cfg.MaxCommand {
@@ -209,7 +210,8 @@ func (c *committer[R]) shed(cause error) {
 	c.answer(fmt.Errorf("%w: an append before it failed: %v", ErrUnavailable, cause))
 }
 
-// withdraw gives the batch up, unless it was answered. If its record turns up in the log later, it is applied then, with nobody to tell.
+// withdraw gives the batch up, unless it was answered. If its record turns up in the log later, it is applied then, with
+// nobody to tell.
 func (c *committer[R]) withdraw() bool {
 	c.j.applying.Lock()
 	defer c.j.applying.Unlock()
@@ -227,7 +229,8 @@ func (c *committer[R]) answer(err error) {
 	}
 }
 
-// persist sends the record, again and again under the same identity, until it was applied or ctx ends. Its error says whether the record may be in the log.
+// persist sends the record, again and again under the same identity, until it was applied or ctx ends. Its error says
+// whether the record may be in the log.
 func (c *committer[R]) persist(ctx context.Context) error {
 	refused := true // every attempt so far
 	for attempt := 1; ; attempt++ {
@@ -303,5 +306,5 @@ func (j *Journal[R]) publish(ctx context.Context, data []byte) (uint64, error) {
 func definite(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
-		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrReconnectBufExceeded)
+		errors.Is(err, nats.ErrReconnectBufExceeded) // a connection that was closed may have sent it before
 }

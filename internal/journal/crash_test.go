@@ -15,7 +15,8 @@ import (
 	"github.com/sluicegate/sluice/internal/journal"
 )
 
-// envChild makes the test's program a node that is loaded until it dies: it gives the directory, and envFrom the first number.
+// envChild makes the test's program a node that is loaded until it dies: it gives the directory, and envFrom the first
+// number.
 const (
 	envChild = "SLUICE_JOURNAL_CHILD"
 	envFrom  = "SLUICE_JOURNAL_FROM"

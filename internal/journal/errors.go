@@ -7,7 +7,8 @@ import (
 
 // What Do, Read and Open return, wrapped. See the package documentation.
 var (
-	// ErrUnavailable says that the log can't be written to now. Unless the error is ErrUnknown too, the command was not appended.
+	// ErrUnavailable says that the log can't be written to now. Unless the error is ErrUnknown too, the command was not
+	// appended.
 	ErrUnavailable = errors.New("the journal is unavailable")
 
 	// ErrUnknown says that it isn't known whether the command was or will be applied; if so, then once.

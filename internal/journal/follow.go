@@ -94,7 +94,7 @@ func (j *Journal[R]) checkStream(info *jetstream.StreamInfo, last *mark) error {
 	} else {
 		j.stream = nodeID(id)
 	}
-	if c.MaxAge != 0 || c.MaxMsgs > 0 || c.MaxBytes > 0 && c.Discard != jetstream.DiscardNew || c.Storage != jetstream.FileStorage || c.Retention != jetstream.LimitsPolicy {
+	if forgets(c) {
 		return damaged("the stream %s is configured to forget", c.Name)
 	}
 	if last == nil {
@@ -104,9 +104,16 @@ func (j *Journal[R]) checkStream(info *jetstream.StreamInfo, last *mark) error {
 		return damaged("the stream %s is another one than this node has used", c.Name)
 	}
 	if last.seq > info.State.LastSeq {
-		return j.suspect("the log ends at sequence %d, and this node had applied %d: what was answered is lost; %s", info.State.LastSeq, last.seq, adviceDamage)
+		return j.suspect("the log ends at sequence %d, and this node had applied %d: what was answered is lost; %s",
+			info.State.LastSeq, last.seq, adviceDamage)
 	}
 	return nil
+}
+
+// forgets reports whether a stream drops messages by itself.
+func forgets(c jetstream.StreamConfig) bool {
+	return c.MaxAge != 0 || c.MaxMsgs > 0 || c.MaxBytes > 0 && c.Discard != jetstream.DiscardNew ||
+		c.Storage != jetstream.FileStorage || c.Retention != jetstream.LimitsPolicy
 }
 
 // suspect makes an error of what is damage if the broker knows all there is to know.
@@ -131,7 +138,8 @@ func (j *Journal[R]) patient(err error, since *time.Time) error {
 	return damaged("%w", err)
 }
 
-// follow applies what others append. In an embedded log nobody else does, so it waits to be asked for what this node can't place.
+// follow applies what others append. In an embedded log nobody else does, so it waits to be asked for what this node
+// can't place.
 func (j *Journal[R]) follow() {
 	for j.ctx.Err() == nil {
 		until := uint64(math.MaxUint64)
@@ -219,8 +227,8 @@ func (j *Journal[R]) tail(ctx context.Context, until uint64, silence time.Durati
 		return err
 	}
 	defer j.forget(consumer)
-	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(tailMessages, tailBytes), jetstream.PullExpiry(5*time.Second),
-		jetstream.PullHeartbeat(time.Second))
+	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(tailMessages, tailBytes),
+		jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
 	if err != nil {
 		return err
 	}

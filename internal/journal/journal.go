@@ -16,14 +16,16 @@ import (
 
 // Config says what a journal is called, where its files are and what it may hold. Zero values mean the defaults.
 type Config struct {
-	// Name names the log on the broker and the files in Dir: letters, digits, "-" and "_". A name and a Dir belong to one open journal.
+	// Name names the log on the broker and the files in Dir: letters, digits, "-" and "_". A name and a Dir belong to
+	// one open journal.
 	Name string
 
 	// Dir is the directory of this node; its ID names the node among the authors of records.
 	Dir *datadir.Dir
 	Log *slog.Logger
 
-	// SnapshotEvery and SnapshotBytes are how many commands and bytes of log there may be between snapshots: 1,000,000 and 256 MiB.
+	// SnapshotEvery and SnapshotBytes are how many commands and bytes of log there may be between snapshots: 1,000,000
+	// and 256 MiB.
 	SnapshotEvery uint64
 	SnapshotBytes uint64
 
@@ -105,8 +107,9 @@ type Journal[R any] struct {
 	commits chan struct{} // closed when the committer has ended
 }
 
-// Open finds or makes the log, restores the newest snapshot and replays what follows. The machine must be new. It returns ErrDamaged, wrapped, if the
-// log isn't what this node has answered from, and the context's error if the broker isn't reached in time.
+// Open finds or makes the log, restores the newest snapshot and replays what follows. The machine must be new. It
+// returns ErrDamaged, wrapped, if the log isn't what this node has answered from, and the context's error if the broker
+// isn't reached in time.
 func Open[R any](ctx context.Context, broker *Broker, cfg Config, machine Machine[R]) (*Journal[R], error) {
 	j, err := open(ctx, broker, cfg, machine)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/sluicegate/sluice/internal/journal"
 )
 
-// tally is a machine that counts how often it was told each number, and replies with the count and the place in the order.
+// tally is a machine that counts how often it was told each number, and replies with the count and the place in the
+// order.
 type tally struct {
 	counts map[uint64]uint64
 	total  uint64

@@ -8,15 +8,16 @@ import (
 	"slices"
 )
 
-// A Machine is the state of a service. The journal calls Apply, Restore and Snapshot from one goroutine at a time, never together with a
-// function that is passed to Read, except for Snapshot, which reads too.
+// A Machine is the state of a service. The journal calls Apply, Restore and Snapshot from one goroutine at a time, never
+// together with a function that is passed to Read, except for Snapshot, which reads too.
 //
-// It must be deterministic: the same commands in the same order give the same state, hash and replies on every node, in every
-// run and in every later version of the program that reads the log. So it reads no clock, no random number and no map in iteration order, and
-// what it needs of them is in the command. It must not panic on any command, for it would do so again in every replay.
+// It must be deterministic: the same commands in the same order give the same state, hash and replies on every node, in
+// every run and in every later version of the program that reads the log. So it reads no clock, no random number and no
+// map in iteration order, and what it needs of them is in the command. It must not panic on any command, for it would do
+// so again in every replay.
 type Machine[R any] interface {
-	// Apply changes the state by a command that is in the log, and returns the reply for whoever sent it. It doesn't keep or change cmd.
-	// A command that is not valid changes nothing and gets a reply that says so.
+	// Apply changes the state by a command that is in the log, and returns the reply for whoever sent it. It doesn't
+	// keep or change cmd. A command that is not valid changes nothing and gets a reply that says so.
 	Apply(cmd []byte) R
 
 	// Hash returns a hash of the state. It is called for every record, so it should cost no more than reading a field.

@@ -80,7 +80,8 @@ func (j *Journal[R]) restoreShared(ctx context.Context, first uint64) error {
 		return err
 	}
 	if len(shared) == 0 || shared[0]+1 < first {
-		return j.suspect("the log begins at sequence %d, this node is at %d, and there is no snapshot in between; %s", first, j.Status().Sequence, adviceDamage)
+		return j.suspect("the log begins at sequence %d, this node is at %d, and there is no snapshot in between; %s",
+			first, j.Status().Sequence, adviceDamage)
 	}
 	f, err := os.CreateTemp(j.dir, snapshotPrefix+"*.tmp")
 	if err != nil {

@@ -93,7 +93,8 @@ func (j *Journal[R]) purgeUpTo(ctx context.Context, seq uint64) error {
 	return s.Purge(ctx, jetstream.WithPurgeSequence(seq+1))
 }
 
-// shareSnapshot gives a snapshot to nodes that are new or were away, and returns the sequences of those that are shared then.
+// shareSnapshot gives a snapshot to nodes that are new or were away, and returns the sequences of those that are shared
+// then.
 func (j *Journal[R]) shareSnapshot(ctx context.Context, seq uint64) ([]uint64, error) {
 	f, err := os.Open(filepath.Join(j.dir, snapshotName(seq)))
 	if err != nil {

@@ -120,7 +120,8 @@ func removeUnfinished(dir string) error {
 // errRestore says that a snapshot was whole and yet the machine didn't take it, so that the machine's state isn't known.
 var errRestore = errors.New("the state machine doesn't take the snapshot")
 
-// readSnapshot checks the whole file before the machine sees any of it. A file that is damaged, or belongs to another log, is ErrDamaged.
+// readSnapshot checks the whole file before the machine sees any of it. A file that is damaged, or belongs to another
+// log, is ErrDamaged.
 func readSnapshot(path string, stream nodeID, restore func(io.Reader) error) (state, error) {
 	f, err := os.Open(path)
 	if err != nil {
