@@ -31,12 +31,10 @@ fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	done
 
 .PHONY: soak
-soak: ## a million requests and ten thousand aborted connections, ten million commands to the book
-	SLUICE_SOAK=1 $(GO) test ./test/e2e -run Soak -count 1 -v -timeout 60m
-	SLUICE_SOAK=1 $(GO) test ./book -run Seeds -count 1 -timeout 60m
 soak: ## a million requests, aborted connections, nodes killed and power cut: nothing may grow, nothing may be lost
 	SLUICE_SOAK=1 $(GO) test ./test/e2e -run Soak -count 1 -v -timeout 60m
 	SLUICE_SOAK=1 $(GO) test ./internal/journal -count 1 -v -timeout 60m
+	SLUICE_SOAK=1 $(GO) test ./book -run Seeds -count 1 -timeout 60m
 
 .PHONY: bench-proxy
 bench-proxy: ## compare with nginx as a reverse proxy (needs nginx and wrk)
