@@ -8,7 +8,6 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,6 +182,3 @@ func readSnapshotHead(r io.Reader, stream nodeID) (state, error) {
 	}
 	return readState(r)
 }
-
-// isMissing reports whether a file isn't there, which is no damage.
-func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -51,13 +51,6 @@ func (o *recorder) count(path string) int {
 	return len(o.calls[path])
 }
 
-// call is what the origin got with the n-th call of a path, from 1.
-func (o *recorder) call(path string, n int) *http.Request {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.calls[path][n-1]
-}
-
 func (o *recorder) answer(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
 	o.calls[r.URL.Path] = append(o.calls[r.URL.Path], r)
