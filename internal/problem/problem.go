@@ -51,10 +51,28 @@ var (
 	NotCached         = own("not-cached", "No stored answer can be used", 504)
 )
 
+// The types of errors that only the market makes.
+var (
+	InvalidOrder         = own("invalid-order", "The order is not valid", 400)
+	InvalidParameter     = own("invalid-parameter", "A parameter is not valid", 400)
+	UnknownUser          = own("unknown-user", "There is no such user", 404)
+	UnknownBid           = own("unknown-bid", "There is no such open bid", 404)
+	MethodNotAllowed     = own("method-not-allowed", "The path does not have this method", 405)
+	TotalOutOfRange      = own("total-out-of-range", "A total would pass 64 bits", 409)
+	UnsupportedMediaType = own("unsupported-media-type", "The body is not of a type that is read here", 415)
+	KeyReused            = own("idempotency-key-reused", "The idempotency key belongs to another request", 422)
+	MarketFull           = own("market-full", "The market has no room for this", 503)
+	MarketUnavailable    = own("market-unavailable", "The market cannot answer now", 503)
+	OutcomeUnknown       = own("outcome-unknown", "It is not known whether the request takes effect", 503)
+	TooManyStreams       = own("too-many-streams", "Too many clients are listening", 503)
+)
+
 // All lists every type, for the documentation's test.
 var All = []*Type{
 	BadRequest, AccessDenied, NotFound, RequestTimeout, BodyTooLarge, URITooLong, ExpectationFailed, QuotaExceeded, HeaderTooLarge,
 	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, LimitUnavailable, UpstreamTimeout, NotCached,
+	InvalidOrder, InvalidParameter, UnknownUser, UnknownBid, MethodNotAllowed, TotalOutOfRange, UnsupportedMediaType, KeyReused, MarketFull,
+	MarketUnavailable, OutcomeUnknown, TooManyStreams,
 }
 
 // ForRefusal is the type for a request that was refused with the given status.
