@@ -161,6 +161,7 @@ func (s *sharing) passShort(c *coalesce.Call[*ask, *answer], got *answer, body *
 	if got.verdict.Store && int64(len(got.short)) <= s.cache.MaxBody() {
 		s.cache.Put(&got.verdict, got.verdict.Entry(got.short))
 	}
+	c.Seal() // it is complete: who comes now would get what is older than its request
 	return publish(c, got, !got.verdict.Share), nil
 }
 

@@ -195,7 +195,7 @@ func serverFailed(status int) bool {
 func (g *Gateway) refresh(r *request, stored *cache.Entry) {
 	s, key, a := r.route.sharing, r.route.sharing.slot(r.plan), r.ask(stored).whole()
 	g.refreshes.start(key, func(ctx context.Context) {
-		got, _, err := s.group.Do(ctx, key, a, &s.waits)
+		got, _, err := s.group.Do(ctx, key, a, &s.strict) // a call that is ending would only bring what is stored
 		if err != nil || got.body == nil {
 			return // the next request that finds it stale tries again
 		}
