@@ -77,7 +77,7 @@ func (g *Gateway) merge(r *request) {
 	}
 	r.body = http1.NewBody(body)
 	if !json.Valid(body) {
-		g.forward(r) // let the upstream say what is wrong with it
+		g.single(r) // let the upstream say what is wrong with it
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -91,7 +91,7 @@ func (g *Gateway) merge(r *request) {
 		r.target = got.target
 		r.answerPart(got)
 	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrClosed):
-		g.forward(r)
+		g.single(r)
 	case errors.Is(err, context.Canceled):
 		r.leave()
 	case errors.As(err, &failure):

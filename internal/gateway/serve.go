@@ -83,12 +83,19 @@ func (g *Gateway) answer(r *request) {
 	if standing != limit.Exempt && !r.limited(path) {
 		return
 	}
-	switch {
-	case r.route.merging != nil && r.route.merging.takes(&r.Request):
+	if m := r.route.merging; m != nil && m.takes(&r.Request) {
 		g.merge(r)
-	case r.route.sharing != nil:
+	} else {
+		g.single(r)
+	}
+}
+
+// single answers a request that is not merged with others. Every request of a route whose answers are shared has to be planned: without that
+// its plan is the one of another request, whose key it would be kept under.
+func (g *Gateway) single(r *request) {
+	if r.route.sharing != nil {
 		g.share(r)
-	default:
+	} else {
 		g.forward(r)
 	}
 }
