@@ -35,17 +35,23 @@ func appendLower(dst, b []byte) []byte {
 func appendValues(dst []byte, h *http1.Head, name string) []byte {
 	n := 0
 	for i := range h.Fields {
-		if http1.EqualFold(h.Fields[i].Name, name) {
+		if tells(&h.Fields[i], name) {
 			n++
 		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(n))
 	for i := range h.Fields {
-		if n > 0 && http1.EqualFold(h.Fields[i].Name, name) {
+		if n > 0 && tells(&h.Fields[i], name) {
 			dst = appendPart(dst, h.Fields[i].Value)
 		}
 	}
 	return dst
+}
+
+// tells reports whether a field of a request is the one called name, and gets to the upstream. One that the request's Connection field names
+// does not: its value in the key would let a client have the answer to a request without it kept for those who send it.
+func tells(f *http1.Field, name string) bool {
+	return f.Kind != http1.Nominated && http1.EqualFold(f.Name, name)
 }
 
 // appendSteering appends the steering fields, and those that only a trusted proxy can send, with their names.

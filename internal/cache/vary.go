@@ -103,7 +103,7 @@ func appendList(dst []byte, req *http1.Head, name string, sorted bool) []byte {
 	var elements [maxElements][]byte
 	n, found := 0, false
 	for i := range req.Fields {
-		if !http1.EqualFold(req.Fields[i].Name, name) {
+		if !tells(&req.Fields[i], name) {
 			continue
 		}
 		found = true

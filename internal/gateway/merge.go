@@ -158,7 +158,7 @@ func (m *merging) slot(r *request) string {
 	}
 	for _, name := range m.cfg.ShareBy {
 		for i := range r.Fields {
-			if f := &r.Fields[i]; strings.EqualFold(name, string(f.Name)) {
+			if f := &r.Fields[i]; f.Kind != http1.Nominated && strings.EqualFold(name, string(f.Name)) { // one that is nominated is not sent
 				key = append(binary.AppendUvarint(append(key, 1), uint64(len(f.Value))), f.Value...)
 			}
 		}

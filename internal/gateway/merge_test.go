@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,13 @@ func newBatches(t *testing.T, answer func(values []json.RawMessage) (int, string
 	}))
 	t.Cleanup(b.Close)
 	return b
+}
+
+// count is how many calls it has got.
+func (b *batches) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.bodies)
 }
 
 // doubled answers each number by its double.
@@ -163,5 +171,28 @@ func TestMergeFailures(t *testing.T) {
 				t.Errorf("the upstream got %q, expected %d calls", b.bodies, c.calls)
 			}
 		})
+	}
+}
+
+// Requests are in one batch if they agree in the fields that the upstream gets: not one that their Connection field takes away.
+func TestNominatedFieldsMergeNothing(t *testing.T) {
+	b := newBatches(t, doubled)
+	g := mergingGate(t, b, "share_by: [X-Tenant], hold: 1m, max_batch: 2")
+	post := func(value, more string) string {
+		return "POST /embed HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1\r\nX-Tenant: a\r\n" + more + "\r\n" + value
+	}
+	const nominated = "Connection: X-Tenant\r\n"
+	var all sync.WaitGroup
+	for i, raw := range []string{post("1", nominated), post("2", ""), post("1", nominated), post("2", "")} {
+		all.Go(func() { g.ask(t, raw) })
+		for i < 2 && g.merged.Stats().Waiters <= i && b.count() == 0 { // one after the other
+			runtime.Gosched()
+		}
+	}
+	all.Wait()
+	for i, body := range b.bodies {
+		if want := map[string]string{"[1,1]": "", "[2,2]": "a"}; len(b.bodies) != 2 || b.heads[i].Get("X-Tenant") != want[body] || !strings.Contains("[1,1][2,2]", body) {
+			t.Errorf("sent %s for %q", body, b.heads[i].Get("X-Tenant"))
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,23 @@ func TestNotMergedIsNotKept(t *testing.T) {
 		g.ask(t, "POST /write HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\nno!")
 		if _, body := g.ask(t, get(path)); body != "GET "+path {
 			t.Fatalf("%s is answered by %q", path, body)
+		}
+	}
+}
+
+// A field that the client's Connection field takes away does not reach the origin, so it does not tell what the answer is for.
+func TestNominatedFieldsAreNoKey(t *testing.T) {
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "X-Kind")
+		fmt.Fprint(w, r.Header["X-Tenant"], r.Header["X-Kind"])
+	})
+	g := shareGate(t, url, "cache: {}, coalesce: {hold: 0, share_by: [X-Tenant]}")
+	for _, field := range []string{"X-Tenant", "X-Kind"} {
+		request := "GET /" + field + " HTTP/1.1\r\nHost: h\r\n" + field + ": a\r\n"
+		g.ask(t, request+"Connection: "+field+"\r\n\r\n")
+		if _, body := g.ask(t, request+"\r\n"); !strings.Contains(body, "[a]") {
+			t.Errorf("%s: a got %s, the answer to a request without", field, body)
 		}
 	}
 }
