@@ -72,6 +72,15 @@ func fieldOf(f *http1.Field) field {
 	return plain
 }
 
+// OfOneClient reports fields of requests that make the answer one client's own: those that say who asks, and conditions and ranges.
+func OfOneClient(f *http1.Field) bool {
+	switch fieldOf(f) {
+	case authorization, cookie, ifMatch, ifNoneMatch, ifModifiedSince, ifRange, rangeField:
+		return true
+	}
+	return false
+}
+
 func when(name []byte, lower string, is field) field {
 	if http1.EqualFold(name, lower) {
 		return is

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/problem"
@@ -23,6 +24,7 @@ import (
 // array of as many.
 type merging struct {
 	cfg     *config.Merge
+	maxItem int64  // bytes of a body
 	key     []byte // begins the keys of its calls
 	naming  []string
 	gather  *coalesce.Gather[*item, *part]
@@ -53,8 +55,11 @@ func newMerging(r *config.Route, identify *config.Identify, gather *coalesce.Gat
 		return nil
 	}
 	m := &merging{
-		cfg: r.Merge, key: binary.LittleEndian.AppendUint64(nil, sharings.Add(1)), gather: gather, pool: pool,
+		cfg: r.Merge, maxItem: int64(r.Merge.MaxItem), key: binary.LittleEndian.AppendUint64(nil, sharings.Add(1)), gather: gather, pool: pool,
 		naming: slices.DeleteFunc(namingFields(identify), func(n string) bool { return containsFold(r.Merge.ShareBy, n) }),
+	}
+	if r.MaxBody > 0 { // what is longer is not merged, and so refused
+		m.maxItem = min(m.maxItem, int64(r.MaxBody))
 	}
 	m.options = &coalesce.GatherOptions[*item, *part]{
 		Policy:   policy(r.Merge.Policy, r.Merge.Hold, r.Merge.MaxBatch, r.Merge.CallCost),
@@ -89,13 +94,23 @@ func (g *Gateway) merge(r *request) {
 	switch {
 	case err == nil:
 		r.target = got.target
+		g.invalidate(r, &http1.Response{Status: got.status})
 		r.answerPart(got)
 	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrClosed):
 		g.single(r)
-	case errors.Is(err, context.Canceled):
-		r.leave()
 	case errors.As(err, &failure):
 		g.fail(r, failure)
+	default:
+		g.invalidate(r, nil) // the upstream may have done it, or be about to
+		r.failMerged(err)
+	}
+}
+
+// failMerged answers a request whose batch was not answered as it must.
+func (r *request) failMerged(err error) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		r.leave()
 	case errors.Is(err, errNotMerged):
 		r.refuse(problem.UpstreamInvalid, err.Error())
 	default: // a defect of our own, which the log tells once for the call
@@ -105,7 +120,7 @@ func (g *Gateway) merge(r *request) {
 
 // takes reports whether a request may be merged: its body is JSON of a known length, and nobody's credentials go with it.
 func (m *merging) takes(r *http1.Request) bool {
-	if r.Length <= 0 || r.Length > int64(m.cfg.MaxItem) || r.Upgrades() || safeMethod(r) {
+	if r.Length <= 0 || r.Length > m.maxItem || r.Upgrades() || safeMethod(r) {
 		return false
 	}
 	isJSON := false
@@ -117,7 +132,7 @@ func (m *merging) takes(r *http1.Request) bool {
 			isJSON = http1.EqualFold(bytes.TrimSpace(kind), "application/json")
 		case http1.EqualFold(f.Name, "content-encoding"):
 			return false
-		case m.credential(f.Name):
+		case m.personal(f):
 			return false
 		}
 	}
@@ -126,12 +141,9 @@ func (m *merging) takes(r *http1.Request) bool {
 
 func safeMethod(r *http1.Request) bool { return r.IsMethod("GET") || r.IsMethod("HEAD") }
 
-// credential reports the fields by which a client says who it is, unless the configuration has requests merged by them.
-func (m *merging) credential(name []byte) bool {
-	if containsFold(m.cfg.ShareBy, string(name)) {
-		return false
-	}
-	return http1.EqualFold(name, "authorization") || http1.EqualFold(name, "cookie") || containsFold(m.naming, string(name))
+// personal reports the fields by which a client says who it is, or sets a condition, unless the configuration has requests merged by them.
+func (m *merging) personal(f *http1.Field) bool {
+	return !containsFold(m.cfg.ShareBy, string(f.Name)) && (cache.OfOneClient(f) || containsFold(m.naming, string(f.Name)))
 }
 
 // readAll reads a body of n bytes.

@@ -196,3 +196,39 @@ func TestNominatedFieldsMergeNothing(t *testing.T) {
 		}
 	}
 }
+
+// What a merged request has changed is not answered from what was kept before.
+func TestMergedWritesInvalidate(t *testing.T) {
+	n := 0
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			n++
+			io.WriteString(w, "[1]")
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=60")
+		fmt.Fprint(w, n)
+	})
+	g := start(t, parse(t, "upstreams: {u: {targets: [%q]}}\nroutes: [{path: /*, methods: [POST], upstream: u, merge: {}}, {path: /*, upstream: u, cache: {}}]\n", url))
+	g.ask(t, get("/x"))
+	g.ask(t, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1")
+	if _, body := g.ask(t, get("/x")); body != "1" {
+		t.Errorf("after the write: %s", body)
+	}
+}
+
+// Keys of any kind and conditions are somebody's own, and a body that is too long for the route is refused.
+func TestMergeTakesNothingPersonal(t *testing.T) {
+	b := newBatches(t, doubled)
+	g := start(t, parse(t, "upstreams: {u: {targets: [%q]}}\nroutes: [{path: /*, upstream: u, max_body: 10B, merge: {hold: 0}}]\n", b.URL))
+	post := "POST /embed HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+	for _, name := range []string{"X-Api-Key", "Api-Key", "X-Auth-Token", "If-Match"} {
+		g.ask(t, post+name+": secret\r\nContent-Length: 1\r\n\r\n1")
+		if last := len(b.bodies) - 1; b.bodies[last] != "1" || b.heads[last].Get(name) != "secret" {
+			t.Errorf("%s: the upstream got %s %v", name, b.bodies[last], b.heads[last])
+		}
+	}
+	if resp, _ := g.ask(t, post+"Content-Length: 11\r\n\r\n12345678901"); resp.StatusCode != 413 {
+		t.Errorf("a body that is too long got %s", resp.Status)
+	}
+}
