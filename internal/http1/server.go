@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -211,6 +212,14 @@ func (s *Server) startWatch() (stop func()) {
 	return func() { close(quit); <-watched }
 }
 
+// Thousands of requests may wait at once, and a look at each takes 2 µs: in one go, that would hold up those that do not wait. So the watch
+// looks at them in parts, with a pause behind each that lets others work, all of them together shorter than GoneInterval.
+const (
+	watchParts = 32 // at most
+	watchLeast = 32 // connections in a part, at least
+	watchPause = 2 * time.Millisecond
+)
+
 // watch looks for clients that have gone while their requests are being worked on.
 func (s *Server) watch(quit <-chan struct{}) {
 	tick := time.NewTicker(GoneInterval)
@@ -222,10 +231,25 @@ func (s *Server) watch(quit <-chan struct{}) {
 			return
 		case now := <-tick.C:
 			slow = s.slowConns(slow[:0], now.Add(-GoneInterval))
-			for _, c := range slow {
-				c.abortIfGone()
-			}
+			lookInParts(slow, quit)
 			clear(slow)
+		}
+	}
+}
+
+func lookInParts(slow []*conn, quit <-chan struct{}) {
+	size := max((len(slow)+watchParts-1)/watchParts, watchLeast)
+	for part := range slices.Chunk(slow, size) {
+		for _, c := range part {
+			c.abortIfGone()
+		}
+		if len(part) < size {
+			return
+		}
+		select {
+		case <-quit:
+			return
+		case <-time.After(watchPause):
 		}
 	}
 }

@@ -305,6 +305,35 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
+// Nobody is forgotten when more leave than are looked at in one go.
+func TestManyClientsGone(t *testing.T) {
+	for _, n := range []int{32, 33, 100} {
+		entered, told := make(chan struct{}), make(chan bool)
+		s := serve(t, limits(), func(x *http1.Exchange) {
+			a := newAborter()
+			x.WhenGone(a)
+			entered <- struct{}{}
+			told <- a.wait()
+			x.Abort()
+		})
+		var all []*client
+		for range n {
+			c := s.dial(t)
+			c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+			<-entered
+			all = append(all, c)
+		}
+		for _, c := range all {
+			c.Close()
+		}
+		for i := range n {
+			if !<-told {
+				t.Errorf("of %d clients that have gone, the handler of number %d was not told", n, i)
+			}
+		}
+	}
+}
+
 // A client that has sent its next request already is there, and nothing of it is lost by looking.
 func TestClientThere(t *testing.T) {
 	s := serve(t, limits(), func(x *http1.Exchange) {
