@@ -42,7 +42,7 @@ func defaultUpstream(name string, targets ...*url.URL) *config.Upstream {
 			Connect: time.Second, Header: 10 * time.Second, Idle: 5 * time.Minute,
 		},
 		Retries:   config.Retries{Max: 1, Budget: 10},
-		KeepAlive: config.KeepAlive{MaxIdle: 256, Idle: time.Minute},
+		KeepAlive: config.KeepAlive{MaxIdle: 1024, Idle: time.Minute},
 	}
 }
 
