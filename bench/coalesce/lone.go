@@ -14,7 +14,7 @@ const (
 // lone measures what sharing costs those who have nobody to share with: one request at a time, each for another URL, on each route in turn, so
 // that all see the machine in the same mood. The second route without sharing shows what the measurement itself is worth.
 func lone(s *servers, o options) []verdict {
-	routes := []string{"/alone", "/again", routeOf("immediate", "strict"), routeOf("immediate", "relaxed")}
+	routes := []string{"/alone", "/again", strict.path(), relaxed.path()}
 	fmt.Printf("\nlone requests, an origin that answers at once: %d rounds of %d requests to each route in turn\n", o.rounds, loneRequests)
 	clients := dialAll(s.listen, len(routes))
 	defer closeAll(clients)

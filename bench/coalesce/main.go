@@ -5,7 +5,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +79,10 @@ type verdict struct {
 	met               bool
 }
 
+func atMost(what string, figure, bar int) verdict {
+	return verdict{what, fmt.Sprint(figure), fmt.Sprintf("≤ %d", bar), figure <= bar}
+}
+
 func report(all []verdict) {
 	fmt.Printf("\n%-62s %-34s %-24s\n", "", "figure", "bar")
 	for _, v := range all {
@@ -89,5 +92,4 @@ func report(all []verdict) {
 		}
 		fmt.Printf("%-62s %-34s %-24s %s\n", v.what, v.figure, v.bar, word)
 	}
-	os.Stdout.Sync()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"time"
 
 	"github.com/sluicegate/sluice/bench/harness"
 )
@@ -35,22 +36,37 @@ routes:
   - {path: /again/*, upstream: origin}
   - {path: /hot/*, upstream: origin, coalesce: {policy: immediate, freshness: relaxed}, cache: {max_ttl: 1s}}
 `, s.listen, s.admin, s.origin)
-	for _, freshness := range []string{"strict", "relaxed"} {
-		for _, policy := range policies {
-			s.config += fmt.Sprintf("  - {path: %s/*, upstream: origin, coalesce: {policy: %s, freshness: %s}}\n", routeOf(policy, freshness), policy, freshness)
-		}
+	for _, r := range routes() {
+		s.config += fmt.Sprintf("  - {path: %s/*, upstream: origin, coalesce: {policy: %s, freshness: %s}}\n", r.path(), r.policy, r.freshness)
 	}
 	s.gateway = b.Start(s.listen, sluice, "serve", "-c", b.Write("sluice.yaml", []byte(s.config)))
 	return s
 }
 
-var policies = []string{"immediate", "timer", "size", "balance", "threshold"}
+// route is one that shares.
+type route struct{ policy, freshness string }
 
-func routeOf(policy, freshness string) string { return "/" + policy + "-" + freshness }
+func (r route) path() string { return "/" + r.policy + "-" + r.freshness }
+
+var (
+	strict  = route{"immediate", "strict"}
+	relaxed = route{"immediate", "relaxed"}
+)
+
+// routes are all that share, of one freshness and then of the other.
+func routes() (all []route) {
+	for _, freshness := range []string{"strict", "relaxed"} {
+		for _, policy := range []string{"immediate", "timer", "size", "balance", "threshold"} {
+			all = append(all, route{policy, freshness})
+		}
+	}
+	return all
+}
 
 // counts are those of the origin for one path.
 type counts struct {
 	Served      int `json:"served"`
+	InFlight    int `json:"in_flight"`
 	MaxInFlight int `json:"max_in_flight"`
 }
 
@@ -62,6 +78,14 @@ func (s *servers) count(path string) counts {
 	var stats struct{ Paths map[string]counts }
 	harness.Fatal(json.NewDecoder(resp.Body).Decode(&stats))
 	return stats.Paths[path]
+}
+
+// quiet waits until the origin has no call for the path. When a load ends, its last clients leave without their answers, and the gateway gives
+// up the call that nobody waits for any more; the origin goes on with it, and it is not to be counted beside the next one.
+func (s *servers) quiet(path string) {
+	for s.count(path).InFlight > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // reset has the origin count from nothing.

@@ -20,8 +20,7 @@ const (
 func stalled(s *servers, o options) []verdict {
 	fmt.Printf("\n%d waiters on a key whose origin takes %v; %d requests per second for other keys, all different, origin latency %v; policy immediate, relaxed\n",
 		o.conns, o.stall, stallRate, o.latency)
-	m := &neighbours{s: s, o: o, waiters: dialAll(s.listen, o.conns), clients: dialAll(s.listen, stallConns)}
-	defer closeAll(m.waiters)
+	m := &neighbours{s: s, o: o, clients: dialAll(s.listen, stallConns)}
 	defer closeAll(m.clients)
 	m.p99() // to warm up
 	var moved, chance []float64
@@ -41,7 +40,6 @@ func stalled(s *servers, o options) []verdict {
 type neighbours struct {
 	s       *servers
 	o       options
-	waiters []*client
 	clients []*client
 	asked   int
 }
@@ -51,7 +49,7 @@ func (m *neighbours) p99() time.Duration {
 	first := m.asked
 	before := harness.CPU(m.s.gateway)
 	took := paced(m.clients, evenly(stallRate, m.o.stall*8/10), func(i int) string {
-		return fmt.Sprintf("%s/other?sleep=%v&n=%d", routeOf("immediate", "relaxed"), m.o.latency, first+i)
+		return fmt.Sprintf("%s/other?sleep=%v&n=%d", relaxed.path(), m.o.latency, first+i)
 	})
 	m.asked += len(took)
 	fmt.Printf("    p50 %s p90 %s p99 %s, the gateway's CPU %v\n", show(median(took)), show(quantile(took, 0.9)), show(quantile(took, 0.99)), harness.CPU(m.s.gateway)-before)
@@ -60,9 +58,11 @@ func (m *neighbours) p99() time.Duration {
 
 // p99During is the same beside waiters on a stalled key.
 func (m *neighbours) p99During(round int) time.Duration {
-	path := fmt.Sprintf("%s/stalled-%d", routeOf("immediate", "relaxed"), round)
+	path := fmt.Sprintf("%s/stalled-%d", relaxed.path(), round)
+	waiters := dialAll(m.s.listen, m.o.conns)
+	defer closeAll(waiters)
 	var run sync.WaitGroup
-	run.Go(func() { together(m.waiters, fmt.Sprintf("%s?sleep=%v", path, m.o.stall)) })
+	run.Go(func() { together(waiters, fmt.Sprintf("%s?sleep=%v", path, m.o.stall)) })
 	time.Sleep(m.o.stall / 20) // until they all wait
 	p99 := m.p99()
 	run.Wait()

@@ -11,16 +11,19 @@ import (
 type shape struct {
 	name  string
 	times func(*rand.Rand) []time.Duration
-	apart bool // the policies are measured one after the other, because the machine is full with one
 	conns int
+	shift time.Duration // by how much each policy is measured later than the one before; 0: when that is done, as it takes the whole machine
 }
 
 var shapes = []shape{
-	{name: "sparse: 5 per second", conns: 8, times: func(rng *rand.Rand) []time.Duration { return atRandom(rng, 5, 20*time.Second) }},
-	{name: "bursts: 50 within 5 ms, every 500 ms", conns: 128, times: func(rng *rand.Rand) []time.Duration {
-		return inBursts(rng, 500*time.Millisecond, 50, 5*time.Millisecond, 15*time.Second)
-	}},
-	{name: "dense: 1,000 per second", conns: 256, apart: true, times: func(rng *rand.Rand) []time.Duration { return atRandom(rng, 1000, 3*time.Second) }},
+	{name: "sparse, 5 per second", conns: 8, shift: 20 * time.Millisecond,
+		times: func(rng *rand.Rand) []time.Duration { return atRandom(rng, 5, 30*time.Second) }},
+	{name: "bursts, 50 within 5 ms, 2 per second", conns: 128, shift: 50 * time.Millisecond,
+		times: func(rng *rand.Rand) []time.Duration {
+			return inBursts(rng, 500*time.Millisecond, 50, 5*time.Millisecond, 20*time.Second)
+		}},
+	{name: "dense, 1,000 per second", conns: 256,
+		times: func(rng *rand.Rand) []time.Duration { return atRandom(rng, 1000, 3*time.Second) }},
 }
 
 // cell is a policy's figures for one shape.
@@ -33,56 +36,57 @@ type cell struct {
 // median of lone requests on a route that shares nothing: it is negative for one that joins a call under way.
 func printTable(s *servers, o options) {
 	plain := lonely(s.listen, fmt.Sprintf("/alone/table?sleep=%v", o.latency), 100)
-	fmt.Printf("a lone request without sharing takes %s at the median\n\n", show(plain))
-	fmt.Printf("| policy | freshness |")
-	for _, sh := range shapes {
-		fmt.Printf(" %s: calls per request | added waiting, p50 | p99 |", sh.name)
-	}
-	fmt.Printf("\n| --- | --- |")
-	for range shapes {
-		fmt.Printf(" ---: | ---: | ---: |")
-	}
-	fmt.Println()
+	fmt.Printf("a lone request without sharing takes %s at the median; waiting is what a request takes beyond that\n\n", show(plain))
 	columns := make([][]cell, len(shapes))
 	for i, sh := range shapes {
 		columns[i] = sh.measure(s, o, plain)
 	}
-	row := 0
-	for _, freshness := range []string{"strict", "relaxed"} {
-		for _, policy := range policies {
-			fmt.Printf("| %s | %s |", policy, freshness)
-			for _, column := range columns {
-				c := column[row]
-				fmt.Printf(" %.3f | %s | %s |", float64(c.calls)/float64(c.requests), show(c.p50), show(c.p99))
-			}
-			fmt.Println()
-			row++
+	fmt.Print("| policy | freshness |")
+	for _, sh := range shapes {
+		fmt.Printf(" %s: calls per request | waiting, p50 / p99 |", sh.name)
+	}
+	fmt.Print("\n| --- | --- |")
+	for range shapes {
+		fmt.Print(" ---: | ---: |")
+	}
+	fmt.Println()
+	for i, r := range routes() {
+		fmt.Printf("| %s | %s |", r.policy, r.freshness)
+		for _, column := range columns {
+			c := column[i]
+			fmt.Printf(" %.2f | %.1f / %.1f ms |", float64(c.calls)/float64(c.requests), millis(c.p50), millis(c.p99))
 		}
+		fmt.Println()
 	}
 }
 
-// measure has the shape's requests come on the routes of all policies, at the same times on each.
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// measure has the shape's requests come on the routes of all policies: at the same intervals on each, but not at the same moments.
 func (sh *shape) measure(s *servers, o options, plain time.Duration) []cell {
 	s.reset()
-	cells := make([]cell, 2*len(policies))
+	all := routes()
+	cells := make([]cell, len(all))
 	var run sync.WaitGroup
-	for i := range cells {
-		route := routeOf(policies[i%len(policies)], []string{"strict", "relaxed"}[i/len(policies)])
-		one := func() { cells[i] = sh.measureOne(s, o, route+"/table", plain, uint64(i)) }
-		if sh.apart {
-			one()
-		} else {
+	for i, r := range all {
+		one := func() {
+			time.Sleep(time.Duration(i) * sh.shift)
+			cells[i] = sh.measureOne(s, o, r.path()+"/table", plain)
+		}
+		if sh.shift > 0 {
 			run.Go(one)
+		} else {
+			one()
 		}
 	}
 	run.Wait()
 	return cells
 }
 
-func (sh *shape) measureOne(s *servers, o options, path string, plain time.Duration, seed uint64) cell {
+func (sh *shape) measureOne(s *servers, o options, path string, plain time.Duration) cell {
 	clients := dialAll(s.listen, sh.conns)
 	defer closeAll(clients)
 	target := fmt.Sprintf("%s?sleep=%v", path, o.latency)
-	took := paced(clients, sh.times(rand.New(rand.NewPCG(1, seed))), func(int) string { return target })
+	took := paced(clients, sh.times(rand.New(rand.NewPCG(1, 2))), func(int) string { return target })
 	return cell{requests: len(took), calls: s.count(path).Served, p50: median(took) - plain, p99: quantile(took, 0.99) - plain}
 }
