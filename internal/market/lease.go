@@ -24,7 +24,7 @@ func (s *State) lease(c *command) Reply {
 	switch {
 	case units == 0:
 		return Reply{Rest: u.balance()}
-	case s.leases.len() >= MaxLeases:
+	case s.leases.len() >= s.bounds.leases:
 		return Reply{Outcome: Full, Bound: LeaseBound}
 	}
 	if s.leases.has(c.key) { // its time has passed

@@ -40,7 +40,11 @@ type State struct {
 	counts counts
 
 	scratch []book.Fill
+	bounds  bounds // no part of the state
 }
+
+// bounds are those that tests may lower.
+type bounds struct{ users, keys, leases int }
 
 // counts are totals since the beginning that are nowhere else.
 type counts struct {
@@ -78,6 +82,7 @@ type leased struct {
 func NewState() *State {
 	s := &State{byName: map[string]uint32{}, keys: newExpiring[answered](KeyTime), leases: newExpiring[leased](LeaseTime)}
 	s.book.MaxBids = MaxBids
+	s.bounds = bounds{MaxUsers, MaxKeys, MaxLeases}
 	s.orders.init()
 	return s
 }
@@ -169,7 +174,7 @@ func (s *State) once(c *command) Reply {
 		}
 		return Reply{ID: a.id, Allocated: a.allocated, Rest: a.volume - a.allocated}
 	}
-	if s.keys.len() >= MaxKeys {
+	if s.keys.len() >= s.bounds.keys {
 		return Reply{Outcome: Full, Bound: KeyBound, Wait: s.keys.due() - min(s.now, s.keys.due())}
 	}
 	r := s.order(c)
@@ -191,7 +196,7 @@ func (s *State) order(c *command) Reply {
 
 func (s *State) bid(c *command) Reply {
 	n, known := s.byName[c.name]
-	if !known && s.users.len() >= MaxUsers {
+	if !known && s.users.len() >= s.bounds.users {
 		return Reply{Outcome: Full, Bound: UserBound}
 	}
 	f, err := s.book.Bid(book.Order{Owner: uint64(s.orders.upcoming()), Volume: c.volume, Price: c.price})

@@ -51,6 +51,9 @@ func (s *State) bidsFrom(u *user, number uint32, after uint64) uint32 {
 	if b, ok := s.book.Get(book.ID(after)); ok && s.orders.rows.at(uint32(b.Owner)).user == number {
 		return s.orders.rows.at(uint32(b.Owner)).next
 	}
+	if u.tail == 0 || s.orders.rows.at(u.tail).id <= after {
+		return 0
+	}
 	i := u.head
 	for i != 0 && s.orders.rows.at(i).id <= after {
 		i = s.orders.rows.at(i).next
@@ -82,14 +85,13 @@ type Stats struct {
 	Fills   uint64
 	Keys    int // idempotency keys that are remembered
 	Leases  int // that are out
-	Time    uint64
 }
 
 // Stats returns the totals.
 func (s *State) Stats() Stats {
 	return Stats{
 		Book: s.book.Stats(), Users: s.users.len(), Orders: s.counts.bids, Sales: s.counts.sales, Cancels: s.counts.cancels,
-		Fills: s.fills.last, Keys: s.keys.len(), Leases: s.leases.len(), Time: s.now,
+		Fills: s.fills.last, Keys: s.keys.len(), Leases: s.leases.len(),
 	}
 }
 
