@@ -122,6 +122,9 @@ func (s schema) String() string {
 // clip makes a client's own word fit for an answer.
 func clip(name []byte) string {
 	const most = 64
+	if len(name) == 0 {
+		return `""`
+	}
 	if len(name) > most {
 		name = append(bytes.Clone(name[:most]), "…"...)
 	}
