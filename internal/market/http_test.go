@@ -1,7 +1,6 @@
 package market_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -139,8 +138,19 @@ func (n *node) try(method, target, body string, head ...string) (answer, error) 
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(bufio.NewReader(resp.Body))
-	return answer{resp.StatusCode, resp.Header, string(text)}, err
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{resp.StatusCode, resp.Header, string(text)}
+	if method == "HEAD" {
+		return a, nil
+	}
+	d, err := readDescription()
+	if err != nil {
+		return a, err
+	}
+	return a, d.check(method, target, a.status, a.head, a.body)
 }
 
 func (n *node) get(target string) answer { n.t.Helper(); return n.ask("GET", target, "") }

@@ -29,6 +29,8 @@ type Options struct {
 	SnapshotEvery uint64
 	AppendTimeout time.Duration
 	Replicas      int
+
+	state *State // to begin with; nil: an empty one
 }
 
 // logName names the log of the market on a broker.
@@ -47,7 +49,11 @@ type Market struct {
 
 // Open restores the market from its log. It returns what [journal.Open] returns.
 func Open(ctx context.Context, opts Options) (*Market, error) {
-	m := &Market{machine: &machine{State: NewState()}, now: opts.Now, log: opts.Log}
+	if opts.state == nil {
+		opts.state = NewState()
+	}
+	m := &Market{machine: &machine{State: opts.state}, now: opts.Now, log: opts.Log}
+	m.machine.news.tell(opts.state.fills.last)
 	if m.now == nil {
 		m.now = time.Now
 	}
