@@ -42,13 +42,14 @@ func (c *Cache) Judge(req *http1.Request, resp *http1.Response, p *Plan, t Times
 	s.read(resp, t.Response)
 	names, all := varyOf(&resp.Head)
 	s.varyAll = s.varyAll || all
-	v.Share = s.shareable() && s.permits(p)
-	v.Unshareable = !s.shareable() && s.lasting()
-	if p.Store && s.storable(c.route) && s.permits(p) {
+	general := s.permits(p) // what an answer to a credential says is about that credential, not about who comes without
+	v.Share = s.shareable() && general
+	v.Unshareable = !s.shareable() && s.lasting() && general
+	if p.Store && s.storable(c.route) && general {
 		v.FreshFor = s.freshFor(c.route, t)
 		v.Store = v.FreshFor > 0 || s.worthKeeping()
 	}
-	v.replaces = p.Store && s.lasting()
+	v.replaces = p.Store && s.lasting() && general
 	if v.Share || v.Store {
 		v.vary = names
 		v.values = appendVaried(nil, names, &req.Head)

@@ -217,6 +217,8 @@ var judgements = map[string]judged{
 	"Cookie":                         alone("200 OK", hour).by("Cookie: a"),
 	"Cookie, public":                 yes("200 OK", "Cache-Control: public, max-age=60").by("Cookie: a"),
 	"Cookie, must-revalidate":        alone("200 OK", "Cache-Control: max-age=60, must-revalidate").by("Cookie: a"),
+	"Cookie, private":                alone("200 OK", "Cache-Control: private").by("Cookie: a"),
+	"Authorization, no-store":        alone("200 OK", "Cache-Control: no-store").by("Authorization: a"),
 	"API key":                        alone("200 OK", hour).by("X-Api-Key: a"),
 	"shared by Cookie":               {status: "200 OK", fields: []string{hour}, request: []string{"Cookie: a"}, shareBy: []string{"cookie"}, share: true, store: true},
 	"shared by Cookie, but private":  {status: "200 OK", fields: []string{"Cache-Control: private"}, request: []string{"Cookie: a"}, shareBy: []string{"cookie"}, remembered: true},

@@ -26,7 +26,7 @@ func (c *Cache) Refresh(e *Entry, resp *http1.Response, p *Plan, t Times) (*Entr
 	names, all := varyOf(&merged.Head)
 	s.varyAll = s.varyAll || all || !p.varies.covers(names)
 	v.Share = s.shareable() && s.permits(p)
-	v.Unshareable = !s.shareable()
+	v.Unshareable = !s.shareable() && s.permits(p)
 	v.FreshFor = s.freshFor(c.route, t)
 	v.Store = s.storable(c.route) && s.permits(p)
 	v.plan = p.Clone()
@@ -34,7 +34,7 @@ func (c *Cache) Refresh(e *Entry, resp *http1.Response, p *Plan, t Times) (*Entr
 	next.generation = p.generation
 	next.block = make([]byte, 0, len(e.block))
 	for i := range merged.Fields {
-		if f := &merged.Fields[i]; !s.hides(f.Name) {
+		if f := &merged.Fields[i]; !s.hides(f.Name) && (c.drop == nil || !c.drop(f.Name)) {
 			next.block = http1.AppendField(next.block, f.Name, f.Value)
 		}
 	}

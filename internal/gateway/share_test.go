@@ -55,3 +55,44 @@ func TestNominatedFieldsAreNoKey(t *testing.T) {
 		}
 	}
 }
+
+// Who comes with credentials and gets an answer of his own takes nothing away from those who come without.
+func TestCredentialsDoNotDisturb(t *testing.T) {
+	calls := 0
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		if r.Header.Get("Cookie") != "" {
+			w.Header().Set("Cache-Control", "private")
+			return
+		}
+		calls++
+	})
+	g := shareGate(t, url, "cache: {}")
+	g.ask(t, get("/x"))
+	g.ask(t, "GET /x HTTP/1.1\r\nHost: h\r\nCookie: a\r\n\r\n")
+	g.ask(t, get("/x"))
+	if calls != 1 {
+		t.Errorf("%d calls for those who come without", calls)
+	}
+}
+
+// What a 304 says about one request's rate is not kept, as it is not from a 200.
+func TestConfirmationIsForAll(t *testing.T) {
+	url := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"a"`)
+		w.Header().Set("Cache-Control", "max-age=0")
+		w.Header().Set("X-RateLimit-Remaining", "7")
+		if r.Header.Get("If-None-Match") != "" {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.WriteHeader(304)
+		}
+	})
+	g := shareGate(t, url, "cache: {}")
+	for range 2 {
+		g.ask(t, get("/x"))
+	}
+	resp, _ := g.ask(t, get("/x"))
+	if resp.Header.Get("X-RateLimit-Remaining") != "" || !strings.Contains(resp.Header.Get("Cache-Status"), "hit") {
+		t.Errorf("%v", resp.Header)
+	}
+}
