@@ -225,12 +225,16 @@ func (p *pump) count(n int64) {
 // spoolWindow is what an answer under way takes in memory at most, in bytes.
 const spoolWindow = 1 << 20
 
+// cloneTrailer returns the trailer fields but for those that would not be for everybody. In a head they decide who gets the answer; behind the
+// body, where they have no business, it has been given already.
 func cloneTrailer(fields []http1.Field) []http1.Field {
 	if len(fields) == 0 {
 		return nil
 	}
 	h := http1.Head{Fields: fields}
-	return h.CloneFields()
+	return slices.DeleteFunc(h.CloneFields(), func(f http1.Field) bool {
+		return ofOneRequest(f.Name) || isOneOf(f.Name, "set-cookie", "set-cookie2", "authentication-info", "www-authenticate")
+	})
 }
 
 // keeper collects the body of a response that is to be stored. A nil keeper keeps nothing.

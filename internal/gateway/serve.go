@@ -349,7 +349,7 @@ func (r *request) relayHead(resp *http1.Response) {
 	r.Begin(resp.Status, resp.Reason)
 	for i := range resp.Fields {
 		f := &resp.Fields[i]
-		if f.HopByHop() || f.Kind == http1.ContentLength || f.Kind == http1.XRequestID || r.grant.Replaces(f.Name) {
+		if f.HopByHop() || f.Kind == http1.ContentLength || f.Kind == http1.XRequestID || r.grant.Replaces(f.Name) || r.state.Collapsed && ofOneClient(f.Name) {
 			continue
 		}
 		r.Add(f.Name, f.Value)

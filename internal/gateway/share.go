@@ -58,13 +58,15 @@ func (r *request) answerStored(e *cache.Entry, status cache.StatusField) {
 var cacheStatusName = []byte("Cache-Status")
 
 // ofOneRequest reports fields of responses that speak of one request, and are not kept for others.
-func ofOneRequest(name []byte) bool {
-	for _, n := range [...]string{"ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"} {
-		if http1.EqualFold(name, n) {
-			return true
-		}
-	}
-	return false
+func ofOneRequest(name []byte) bool { return ofOneClient(name) || http1.EqualFold(name, "retry-after") }
+
+// ofOneClient reports those that count a client's requests: others do not get them even from the call that they share.
+func ofOneClient(name []byte) bool {
+	return isOneOf(name, "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+}
+
+func isOneOf(name []byte, lower ...string) bool {
+	return slices.ContainsFunc(lower, func(n string) bool { return http1.EqualFold(name, n) })
 }
 
 // wait has the request answered by a call that others may share, and reports whether it was answered. stored is what the call may

@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -94,5 +96,28 @@ func TestConfirmationIsForAll(t *testing.T) {
 	resp, _ := g.ask(t, get("/x"))
 	if resp.Header.Get("X-RateLimit-Remaining") != "" || !strings.Contains(resp.Header.Get("Cache-Status"), "hit") {
 		t.Errorf("%v", resp.Header)
+	}
+}
+
+// A follower gets nothing that the origin says to the leader alone, in the head or behind the body.
+func TestFollowersGetNothingOfTheLeaders(t *testing.T) {
+	addr := target(t, func(nc net.Conn, r *bufio.Reader) {
+		http.ReadRequest(r)
+		io.WriteString(nc, "HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 7\r\nTransfer-Encoding: chunked\r\nTrailer: Set-Cookie\r\n\r\n1\r\nx\r\n0\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\n\r\n")
+	})
+	g := shareGate(t, "http://"+addr, "coalesce: {hold: 1m, max_batch: 2}")
+	heads := make(chan *http.Response, 2)
+	for range 2 {
+		go func() {
+			resp, _ := g.ask(t, get("/x"))
+			heads <- resp
+		}()
+	}
+	for range 2 {
+		resp := <-heads
+		follows := strings.Contains(resp.Header.Get("Cache-Status"), "collapsed")
+		if resp.Trailer.Get("Set-Cookie") != "" || resp.Trailer.Get("X-Sum") != "1" || follows && resp.Header.Get("X-RateLimit-Remaining") != "" {
+			t.Errorf("follows %v: %v, %v", follows, resp.Header, resp.Trailer)
+		}
 	}
 }
