@@ -236,15 +236,19 @@ func (b *Body) Expect(n int) {
 	b.left()
 }
 
-// Open returns a reader that stands at the beginning. It must be closed. One who was not expected may come too, and gets nil if the
-// beginning is gone, or everybody has left; that costs one of those who were expected its certainty, and no more.
+// Open returns a reader that stands at the beginning. It must be closed. It returns nil if the beginning is gone, or everybody has left: then
+// there is nothing to close or to decline. One who was not expected may come too; that costs one of those who were expected its certainty, and
+// no more.
 func (b *Body) Open() *Reader {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.joinableLocked() {
+	joinable := b.joinableLocked()
+	b.comeLocked()
+	if !joinable {
+		b.mu.Unlock()
+		b.left()
 		return nil
 	}
-	b.comeLocked()
+	defer b.mu.Unlock()
 	r := &Reader{body: b}
 	b.readers[r] = struct{}{}
 	return r

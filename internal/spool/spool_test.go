@@ -198,6 +198,25 @@ func TestNoDisk(t *testing.T) {
 	slow.Close()
 }
 
+// One who was expected and comes when the beginning is lost gets nothing, and is not waited for any more.
+func TestTooLate(t *testing.T) {
+	b := started(spool.Options{Window: 2 * spool.Block, Dir: "/nonexistent"}, 2)
+	fast := b.Open()
+	go func() { b.Write(content(6 * spool.Block)); b.Close(nil) }()
+	if _, err := readAll(fast); err != nil {
+		t.Error(err)
+	}
+	if b.Open() != nil {
+		t.Fatal("there is a beginning")
+	}
+	fast.Close()
+	select {
+	case <-b.Released():
+	default:
+		t.Error("nobody is left, and nothing was given back")
+	}
+}
+
 // The file has no name, and a body that all keep up with has none at all.
 func TestNothingIsLeftOnDisk(t *testing.T) {
 	dir := t.TempDir()
