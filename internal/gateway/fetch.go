@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"time"
@@ -183,15 +184,20 @@ type pump struct {
 	counted int64
 }
 
+// run moves the body, and ends it for those who read, also if it panics.
 func (p *pump) run() error {
-	err := p.copy()
-	if err == nil {
+	err := errPanicked
+	defer func() { p.to.body.Close(err) }()
+	failure := p.copy()
+	if failure == nil {
 		p.to.trailer = cloneTrailer(p.call.Body().Trailer())
 		p.keep.end()
 	}
-	p.to.body.Close(err)
-	return err
+	err = failure
+	return failure
 }
+
+var errPanicked = errors.New("the call that this request shared has panicked")
 
 func (p *pump) copy() error {
 	body := p.call.Body()

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/sluicegate/sluice/internal/spool"
 )
 
 // origin is an upstream that a test scripts.
@@ -119,5 +121,24 @@ func TestFollowersGetNothingOfTheLeaders(t *testing.T) {
 		if resp.Trailer.Get("Set-Cookie") != "" || resp.Trailer.Get("X-Sum") != "1" || follows && resp.Header.Get("X-RateLimit-Remaining") != "" {
 			t.Errorf("follows %v: %v, %v", follows, resp.Header, resp.Trailer)
 		}
+	}
+}
+
+// Whatever happens while a body is on its way, those who read it come to an end.
+func TestPanicWithinASharedBody(t *testing.T) {
+	body := spool.New(spool.Options{})
+	body.Expect(1)
+	r := body.Open()
+	defer r.Close()
+	func() {
+		defer func() { recover() }()
+		p := pump{to: &answer{body: body}} // without a call
+		p.run()
+	}()
+	if !r.Ready() {
+		t.Fatal("the reader waits for ever")
+	}
+	if _, err := r.Next(); err == nil || err == io.EOF {
+		t.Errorf("the reader got %v", err)
 	}
 }
