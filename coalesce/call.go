@@ -116,7 +116,11 @@ func (c *Call[I, V]) Seal() (given int) {
 // Hold counts n more bytes as held by the result while it is under way, toward Config.MaxBytes; they stop counting when Fetch returns, or by
 // Release. It reports false, and counts nothing, if they are not to be had: the fetch may then give up sharing, or wait.
 func (c *Call[I, V]) Hold(n int64) bool {
-	if n < 0 || !reserve(&c.group.bytes, n, c.group.cfg.MaxBytes) {
+	if n < 0 {
+		return false
+	}
+	if !reserve(&c.group.bytes, n, c.group.cfg.MaxBytes) {
+		c.group.short.Store(true)
 		return false
 	}
 	c.shard.mu.Lock()
@@ -126,7 +130,7 @@ func (c *Call[I, V]) Hold(n int64) bool {
 	}
 	c.shard.mu.Unlock()
 	if !alive {
-		c.group.bytes.Add(-n)
+		c.group.giveBack(n)
 	}
 	return alive
 }
@@ -137,7 +141,15 @@ func (c *Call[I, V]) Release(n int64) {
 	n = max(0, min(n, c.held))
 	c.held -= n
 	c.shard.mu.Unlock()
-	c.group.bytes.Add(-n)
+	c.group.giveBack(n)
+}
+
+// giveBack uncounts bytes.
+func (g *Group[I, V]) giveBack(n int64) {
+	if n > 0 {
+		g.bytes.Add(-n)
+		g.short.Store(false)
+	}
 }
 
 // sealLocked lets nobody join.

@@ -409,6 +409,26 @@ func TestByteCap(t *testing.T) {
 	})
 }
 
+// TestByteCapThatIsNeverMet: what is held in pieces may never be as much as the cap. When a piece is not to be had, the cap is reached.
+func TestByteCapThatIsNeverMet(t *testing.T) {
+	bubble(t, coalesce.Config{MaxBytes: 100}, func(t *testing.T, g *group, _ *events) {
+		holds := &options{Fetch: func(_ context.Context, c *call) (string, error) {
+			if !c.Hold(60) || c.Hold(60) {
+				t.Error("60 are to be had, and no 120")
+			}
+			time.Sleep(10 * ms)
+			return "v", nil
+		}}
+		first := ask(t, g, "key", 1, holds)
+		synctest.Wait()
+		ask(t, g, "other", 2, holds).failed(t, coalesce.ErrOverflow)
+		time.Sleep(10 * ms)
+		first.answered(t, "v")
+		synctest.Wait()
+		ask(t, g, "other", 3, &options{Fetch: takes(0, "v")}).answered(t, "v")
+	})
+}
+
 // TestIdleKeysAreBounded: what is remembered of keys without a slot or call is forgotten when it gets too much, the oldest first.
 func TestIdleKeysAreBounded(t *testing.T) {
 	bubble(t, coalesce.Config{MaxIdle: 640}, func(t *testing.T, g *group, _ *events) {

@@ -59,6 +59,7 @@ type Group[I, V any] struct {
 	keys    atomic.Int64 // slots and calls
 	calls   atomic.Int64
 	bytes   atomic.Int64
+	short   atomic.Bool // bytes were not to be had since some were given back last
 }
 
 // New returns a group without keys. Close it to get rid of its goroutines.

@@ -69,7 +69,7 @@ func (c *Call[I, V]) finish(v V, err error) {
 	c.recordLocked(now, err)
 	c.shard.mu.Unlock()
 
-	g.bytes.Add(-held)
+	g.giveBack(held)
 	g.calls.Add(-1)
 	g.keys.Add(-1)
 	if first {

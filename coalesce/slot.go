@@ -56,11 +56,18 @@ func (g *Group[I, V]) admit(opens bool) error {
 	if !reserve(&g.waiters, 1, int64(g.cfg.MaxWaiters)) {
 		return ErrOverflow
 	}
-	if opens && (g.bytes.Load() >= g.cfg.MaxBytes || !reserve(&g.keys, 1, int64(g.cfg.MaxKeys))) {
+	if opens && (g.full() || !reserve(&g.keys, 1, int64(g.cfg.MaxKeys))) {
 		g.waiters.Add(-1)
 		return ErrOverflow
 	}
 	return nil
+}
+
+// full reports whether results hold what they may. What is asked for in pieces hardly ever adds up to the cap: as soon as a piece was not to be
+// had, and until something is given back, that is it. Where nothing is held nothing will be given back, and one piece was too large by itself.
+func (g *Group[I, V]) full() bool {
+	held := g.bytes.Load()
+	return held >= g.cfg.MaxBytes || held > 0 && g.short.Load()
 }
 
 // arrivedLocked serves the slot if with the waiter that has just arrived it has reached a cap; otherwise it makes the question to the policy.
