@@ -70,7 +70,7 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 		ln.Close()
 		return usagef("%v", err)
 	}
-	n, err := newNode(cfg, nil, cmd.ErrOrStderr())
+	n, err := newNode(cmd.Context(), cfg, nil, cmd.ErrOrStderr())
 	if err != nil {
 		ln.Close()
 		return err

@@ -41,7 +41,8 @@ type node struct {
 	arrivals *arrivals.Recorder
 	loadMu   sync.Mutex // held while the configuration is replaced
 
-	listener, adminListener, rlsListener net.Listener // the last is nil without rls
+	listener, adminListener     net.Listener
+	rlsListener, marketListener net.Listener // nil without rate_limit_service, without market
 }
 
 // feedSize is how many events are remembered for those who ask what happened.
@@ -49,7 +50,7 @@ const feedSize = 4096
 
 // newNode binds the listeners, so that a taken port is found before anything starts. load reads the configuration
 // again; it is nil when there is no file.
-func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.Writer) (*node, error) {
+func newNode(ctx context.Context, cfg *config.Config, load func() (*config.Config, error), stderr io.Writer) (*node, error) {
 	n := &node{cfg: cfg, load: load, reg: prometheus.NewRegistry(), feed: feed.New(feedSize), arrivals: arrivals.New(arrivals.Options{})}
 	n.log = newLogger(stderr, &cfg.Log, &n.level)
 	var err error
@@ -57,7 +58,7 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		n.closeListeners()
 		return nil, err
 	}
-	if n.state, err = openState(cfg, n.log, n.reg); err != nil {
+	if n.state, err = openState(ctx, cfg, n.log, n.reg); err != nil {
 		n.closeListeners()
 		return nil, err
 	}
@@ -70,6 +71,7 @@ func newNode(cfg *config.Config, load func() (*config.Config, error), stderr io.
 		Meter:    n.state.meter,
 		Limits:   n.state.limits,
 		Cache:    n.state.cache,
+		Wallet:   n.state.wallet(),
 		SpoolDir: n.state.spoolDir(),
 		Feed:     n.feed,
 		Arrivals: n.arrivals,
@@ -112,11 +114,16 @@ func (n *node) bind() (err error) {
 			return fmt.Errorf("listen for the rate limit service: %w", err)
 		}
 	}
+	if m := n.cfg.Market; m != nil {
+		if n.marketListener, err = net.Listen("tcp", m.Listen); err != nil {
+			return fmt.Errorf("listen for orders: %w", err)
+		}
+	}
 	return nil
 }
 
 func (n *node) closeListeners() {
-	for _, ln := range []net.Listener{n.listener, n.adminListener, n.rlsListener} {
+	for _, ln := range []net.Listener{n.listener, n.adminListener, n.rlsListener, n.marketListener} {
 		if ln != nil {
 			ln.Close()
 		}
@@ -138,7 +145,14 @@ func (n *node) run(ctx context.Context) error {
 	// Only now: whoever waits for this line may signal at once.
 	n.log.Info("sluice is serving", "listen", n.url(), "admin", n.adminURL(), "config", n.cfg.Path, "upstreams", n.cfg.UpstreamNames)
 
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
+	if t := n.state.trade; t != nil {
+		go n.watch(t, failed)
+	}
+	if n.marketListener != nil {
+		n.log.Info("the market is serving", "listen", "http://"+n.marketListener.Addr().String())
+		n.state.trade.serve(n.marketListener)
+	}
 	if n.rls != nil {
 		n.log.Info("the rate limit service is serving", "listen", n.rlsListener.Addr().String(), "domain", n.cfg.RateLimitService.Domain)
 		go func() { failed <- n.rls.Serve(n.rlsListener) }()
@@ -159,6 +173,12 @@ func (n *node) run(ctx context.Context) error {
 	}
 }
 
+// watch tells when the market's log stops: it is damaged, or nodes disagree, and nothing that was bought could be spent.
+func (n *node) watch(t *trade, failed chan<- error) {
+	<-t.market.Stopped()
+	failed <- t.market.Err()
+}
+
 // shutdown ends the traffic first, that of other proxies beside our own, then writes what is kept, and ends the admin listener last, so
 // that /readyz can say what is going on.
 func (n *node) shutdown(ctx context.Context) error {
@@ -174,7 +194,7 @@ func (n *node) shutdown(ctx context.Context) error {
 		n.log.Warn("stopped with requests in flight: shutdown_timeout has passed")
 		err = nil
 	}
-	err = errors.Join(err, n.state.close())
+	err = errors.Join(err, n.state.close(ctx))
 	closeNow, done := context.WithCancel(context.WithoutCancel(ctx))
 	done()
 	n.admin.Shutdown(closeNow)
@@ -231,6 +251,8 @@ func (n *node) sameProcess(cfg *config.Config) error {
 		{"admin", cfg.Admin != n.cfg.Admin},
 		{"rate_limit_service", !reflect.DeepEqual(cfg.RateLimitService, n.cfg.RateLimitService)},
 		{"data_dir", cfg.DataDir != n.cfg.DataDir},
+		{"nats", cfg.NATS != n.cfg.NATS},
+		{"market", !reflect.DeepEqual(cfg.Market, n.cfg.Market) || cfg.Trades() && n.state.trade == nil},
 		{"redis", !reflect.DeepEqual(cfg.Redis, n.cfg.Redis)},
 		{"log.format", cfg.Log.Format != n.cfg.Log.Format},
 	} {

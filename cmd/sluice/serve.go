@@ -61,7 +61,7 @@ func newServe() *cobra.Command {
 }
 
 func serve(cmd *cobra.Command, cfg *config.Config, load func() (*config.Config, error)) error {
-	n, err := newNode(cfg, load, cmd.ErrOrStderr())
+	n, err := newNode(cmd.Context(), cfg, load, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/redislimit"
+	"github.com/sluicegate/sluice/internal/wallet"
 )
 
 // state is what a node knows beyond one request: on disk, with data_dir, and shared with other nodes, with redis.
@@ -29,11 +30,12 @@ type state struct {
 	cluster *meter.Cluster // nil without redis
 	limits  *limit.Shared  // nil without redis
 	cache   *cache.Shared  // nil without redis
+	trade   *trade         // nil where nothing is bought or sold
 	log     *slog.Logger
 }
 
 // openState restores what was kept. Redis may be away: nothing waits for it.
-func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (*state, error) {
+func openState(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (*state, error) {
 	s := &state{log: log}
 	opts := meter.Options{Log: log}
 	id := datadir.NewID()
@@ -48,6 +50,11 @@ func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) 
 		return nil, errors.Join(fmt.Errorf("restoring the counts of requests: %w", err), s.closeDir())
 	}
 	reg.MustRegister(s.meter)
+	if cfg.Trades() {
+		if s.trade, err = openTrade(ctx, cfg, s.dir, log); err != nil {
+			return nil, errors.Join(err, s.close(ctx))
+		}
+	}
 	if cfg.Redis == nil {
 		return s, nil
 	}
@@ -56,12 +63,20 @@ func openState(cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) 
 	s.cluster = meter.Join(s.meter, s.redis, id, log)
 	reg.MustRegister(s.cluster)
 	if s.limits, err = limit.OpenShared(sharedLimits(cfg.Redis, id)); err != nil {
-		return nil, errors.Join(fmt.Errorf("sharing limits: %w", err), s.close())
+		return nil, errors.Join(fmt.Errorf("sharing limits: %w", err), s.close(ctx))
 	}
 	s.cache = cache.OpenShared(cache.SharedConfig{Options: redis.UniversalOptions{
 		Addrs: []string{cfg.Redis.Address}, Username: cfg.Redis.User, Password: cfg.Redis.Password, DB: cfg.Redis.DB, TLSConfig: redisTLS(cfg.Redis),
 	}})
 	return s, nil
+}
+
+// wallet is what clients bought, nil where they cannot.
+func (s *state) wallet() *wallet.Wallet {
+	if s.trade == nil {
+		return nil
+	}
+	return s.trade.wallet
 }
 
 // spoolDir is where large answers wait for slow clients: beside what is kept, where there is room, or "" for the system's place.
@@ -73,13 +88,16 @@ func (s *state) spoolDir() string {
 }
 
 // close writes what is kept. Call it after the last request.
-func (s *state) close() error {
+func (s *state) close(ctx context.Context) error {
 	var err error
+	if s.trade != nil {
+		err = s.trade.close(ctx)
+	}
 	if s.limits != nil {
 		s.closeLimits()
 	}
 	if s.cache != nil {
-		err = s.cache.Close()
+		err = errors.Join(err, s.cache.Close())
 	}
 	if s.cluster != nil {
 		s.cluster.Close()

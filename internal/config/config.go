@@ -47,6 +47,11 @@ type Config struct {
 	DataDir string `yaml:"data_dir"`
 	// Redis is where nodes share soft state. Default nil: it stays on this node.
 	Redis *Redis `yaml:"redis"`
+	// NATS is the cluster of NATS servers with JetStream, as URLs separated by commas, that keeps what must not be lost for all nodes. Default "": an
+	// embedded server keeps it in DataDir, for this node alone.
+	NATS string `yaml:"nats"`
+	// Market takes bids and sales. Default nil: this node takes none.
+	Market *Market `yaml:"market"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Identify says how a client gets its name.
@@ -148,17 +153,13 @@ func reason(err error) string {
 	return fmt.Sprintf("cannot read the file: %v", err)
 }
 
-// forthcoming are the sections of the whole of Sluice that this version does not have.
-func (*Config) forthcoming() []string {
-	return []string{"nats"}
-}
-
 func (c *Config) validate(at *node, r *report) {
 	r.hostPort(at.get("listen"), c.Listen)
 	r.between(at.get("max_connections"), c.MaxConnections, 1, 1_000_000)
 	r.sizeBetween(at.get("max_header"), c.MaxHeader, KiB, MiB)
 	r.sizeBetween(at.get("max_uri"), c.MaxURI, 64, MiB)
 	c.validateListeners(at, r)
+	c.validateMarket(at, r)
 	c.nameUpstreams(at.get("upstreams"), r)
 	c.validateRoutes(at.get("routes"), r)
 	c.validateLimits(at, r)

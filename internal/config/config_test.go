@@ -73,6 +73,7 @@ func defaultConfig() *config.Config {
 // defaultLimit is a rule that names nothing but its rate.
 func defaultLimit(name string, count int64, period time.Duration) *config.Limit {
 	return &config.Limit{
+		From: config.FromRate, RequestsPerUnit: 1,
 		Name:    name,
 		Rate:    rate.Rate{Count: count, Period: period},
 		Per:     config.PerClient,
@@ -200,7 +201,7 @@ func TestEveryKey(t *testing.T) {
 		UpstreamNames: []string{"1"},
 		Limits: map[string]*config.Limit{
 			"2": {
-				Name:    "2",
+				Name: "2", From: config.FromRate, RequestsPerUnit: 1,
 				Rate:    rate.Rate{Count: 5, Period: 250 * time.Millisecond},
 				Burst:   12,
 				Per:     config.PerClient,
@@ -215,7 +216,7 @@ func TestEveryKey(t *testing.T) {
 				},
 			},
 			"3": {
-				Name: "3", Rate: rate.Rate{Count: 3, Period: time.Hour}, Burst: 4, Per: config.PerIP, Cost: config.Cost{Fixed: 5},
+				Name: "3", From: config.FromRate, RequestsPerUnit: 1, Rate: rate.Rate{Count: 3, Period: time.Hour}, Burst: 4, Per: config.PerIP, Cost: config.Cost{Fixed: 5},
 				Mode: config.ModeLocal, OnError: config.OnErrorLocalShare, MaxKeys: 1_000_000,
 			},
 		},

@@ -23,6 +23,10 @@ type (
 	}
 	// forthcoming lists keys that have a meaning in a complete Sluice but not in this version.
 	forthcoming interface{ forthcoming() []string }
+	// waiver is a section that does without a required key when another one says so.
+	waiver interface {
+		waives(key string, at *node) bool
+	}
 	// shorthand is a section that may be written as one value: it returns a pointer to what that fills.
 	shorthand interface{ shorthand() any }
 	// keyChecker is the type of a map's keys that says what they may be; other keys are names.
@@ -115,6 +119,12 @@ func fieldsOf(t reflect.Type) []field {
 	return fields
 }
 
+// waived reports whether a section does without a key that it must have otherwise.
+func waived(section any, key string, n *node) bool {
+	w, ok := section.(waiver)
+	return ok && w.waives(key, n)
+}
+
 // section fills a struct.
 func (d *decoder) section(n *node, v reflect.Value) {
 	if !d.is(n, mapping, v) {
@@ -129,7 +139,7 @@ func (d *decoder) section(n *node, v reflect.Value) {
 	for _, f := range fields {
 		value := n.find(f.key)
 		switch {
-		case value == nil && f.required && partial:
+		case value == nil && f.required && (partial || waived(self, f.key, n)):
 		case value == nil && f.required:
 			d.errorf(n, "the key %q is missing", f.key)
 		case value == nil || value.broken:

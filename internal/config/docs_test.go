@@ -98,6 +98,8 @@ func codeBlocks(page string) []string {
 func documentedKeys(t *testing.T) map[string]documented {
 	t.Helper()
 	file := `rate_limit_service: {listen: 127.0.0.1:1}
+data_dir: d
+market: {listen: 127.0.0.1:2}
 limits: {NAME: {rate: 1/s, match: {}, overrides: {NAME: {rate: 1/s}}}}
 identify: {sources: [{api_key: {header: H, file: F}}, {address: {}}]}
 upstreams: {NAME: {targets: ["http://a"], health: {path: /}}}
@@ -110,6 +112,7 @@ routes: [{path: /, upstream: NAME, cache: {}, coalesce: {}, merge: {}}]
 	}
 	found := walker{}
 	found.section("", reflect.ValueOf(*c))
+	found["data_dir"] = documented{"string", "none"}
 	found["keys"] = documented{"list of keys", "required"}
 	found.section("keys[].", reflect.ValueOf(c.Identify.Sources[0].APIKey.Keys[0]))
 	found["identify.sources"] = documented{"list of sources", "[{address: {ipv6_prefix: 64}}]"}

@@ -12,7 +12,12 @@ import (
 type Limit struct {
 	// Name is its key in the file.
 	Name string `yaml:"-"`
-	// Rate is how much may pass in the long run. Required.
+	// From says where the allowance comes from. Default rate.
+	From LimitSource `yaml:"from"`
+	// RequestsPerUnit is how many requests, or units of cost, a unit is worth that a client was allocated: 1 to 1000000000, default 1. Only
+	// from the market.
+	RequestsPerUnit int64 `yaml:"requests_per_unit"`
+	// Rate is how much may pass in the long run. Required, but from the market, which has none.
 	Rate rate.Rate `yaml:"rate,required"`
 	// Burst is how much may come at once beyond the first; 0 is exactly one at a time. Default 0.
 	Burst int64 `yaml:"burst"`
@@ -62,6 +67,17 @@ func (ClientName) checkKey(key string) error {
 	}
 	return nil
 }
+
+// LimitSource says where an allowance comes from.
+type LimitSource string
+
+// Where an allowance comes from.
+const (
+	FromRate   LimitSource = "rate"   // it comes back with time
+	FromMarket LimitSource = "market" // clients buy it
+)
+
+func (LimitSource) values() []string { return []string{"rate", "market"} }
 
 // LimitPer says who shares one allowance.
 type LimitPer string
@@ -143,14 +159,23 @@ func (c Cost) String() string {
 }
 
 func (l *Limit) defaults() {
-	*l = Limit{Per: PerClient, Mode: ModeLocal, OnError: OnErrorLocalShare, MaxKeys: 1_000_000}
+	*l = Limit{From: FromRate, RequestsPerUnit: 1, Per: PerClient, Mode: ModeLocal, OnError: OnErrorLocalShare, MaxKeys: 1_000_000}
 	l.Cost.defaults()
 }
 
-// forthcoming: a limit that is sold on the market has no rate of its own.
-func (*Limit) forthcoming() []string { return []string{"from", "requests_per_unit"} }
+// waives: what clients buy has no rate.
+func (*Limit) waives(key string, at *node) bool {
+	return key == "rate" && at.get("from").text == string(FromMarket)
+}
 
 func (l *Limit) validate(at *node, r *report) {
+	if l.From == FromMarket {
+		l.validateBought(at, r)
+		return
+	}
+	if n := at.find("requests_per_unit"); n != nil {
+		r.errorf(n, "only what clients buy has units: expected none, or from: market")
+	}
 	l.validateSize(at, r)
 	r.between(at.get("max_keys"), l.MaxKeys, 1, 100_000_000)
 	if l.Per != PerClient && len(l.Overrides) > 0 {
@@ -158,6 +183,20 @@ func (l *Limit) validate(at *node, r *report) {
 	}
 	if l.Mode == ModeLocal && at.find("on_error") != nil {
 		r.errorf(at.get("on_error"), "this node decides alone: expected no on_error, or mode: strict or mode: lease")
+	}
+}
+
+// validateBought checks a rule whose allowance clients buy.
+func (l *Limit) validateBought(at *node, r *report) {
+	if n := l.RequestsPerUnit; n < 1 || n > 1_000_000_000 {
+		r.errorf(at.get("requests_per_unit"), "%d is out of range, expected 1 to 1000000000", n)
+	}
+	for _, e := range at.entries {
+		switch e.key.text {
+		case "from", "requests_per_unit", "cost", "match":
+		default:
+			r.errorf(e.key, "what clients buy has no %s: expected none with from: market", e.key.text)
+		}
 	}
 }
 
@@ -237,8 +276,11 @@ func (c *Config) warnOfUnused(limits *node, r *report) {
 	}
 }
 
-// validateMode checks what the shared modes ask for.
+// validateMode checks what the shared modes, and the market, ask for.
 func (c *Config) validateMode(l *Limit, at *node, r *report) {
+	if l.From == FromMarket && c.DataDir == "" && !at.broken {
+		r.errorf(at.get("from"), "what clients buy is kept on disk: expected the key data_dir as well")
+	}
 	if l.Mode == ModeLocal {
 		return
 	}

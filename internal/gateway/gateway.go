@@ -29,6 +29,7 @@ import (
 	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/upstream"
+	"github.com/sluicegate/sluice/internal/wallet"
 )
 
 // Gateway is the data plane. Make one with New; its methods are safe for concurrent use.
@@ -45,17 +46,19 @@ type Gateway struct {
 	refreshes *refreshes    // and those that nobody does
 	kept      *cache.Shared // nil without redis
 	spoolDir  string
+	wallet    *wallet.Wallet // nil where nobody can have bought anything
 
 	mu sync.Mutex // held while the settings are replaced
 }
 
 // Options are what a gateway is made of beside its configuration.
 type Options struct {
-	Meter    *meter.Meter  // counts requests; the caller closes it after Shutdown
-	Limits   *limit.Shared // through which limits are shared, nil if the configuration has no redis; the caller closes it after Shutdown
-	Cache    *cache.Shared // where nodes share what they keep, nil if the configuration has no redis; the caller closes it after Shutdown
-	SpoolDir string        // where answers go that clients are slow to read; default os.TempDir
-	Feed     *feed.Feed    // hears of every shared call
+	Meter    *meter.Meter   // counts requests; the caller closes it after Shutdown
+	Limits   *limit.Shared  // through which limits are shared, nil if the configuration has no redis; the caller closes it after Shutdown
+	Cache    *cache.Shared  // where nodes share what they keep, nil if the configuration has no redis; the caller closes it after Shutdown
+	Wallet   *wallet.Wallet // what clients bought, nil if no rule is from the market; the caller closes it after Shutdown
+	SpoolDir string         // where answers go that clients are slow to read; default os.TempDir
+	Feed     *feed.Feed     // hears of every shared call
 	Arrivals *arrivals.Recorder
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
@@ -78,7 +81,7 @@ type settings struct {
 func New(cfg *config.Config, o Options) *Gateway {
 	g := &Gateway{
 		log: o.Log, metrics: newMetrics(o.Feed, o.Arrivals), meter: o.Meter, limits: limit.New(o.Limits),
-		refreshes: newRefreshes(), kept: o.Cache, spoolDir: o.SpoolDir,
+		refreshes: newRefreshes(), kept: o.Cache, spoolDir: o.SpoolDir, wallet: o.Wallet,
 	}
 	g.answers = coalesce.New[*ask, *answer](coalesce.Config{Observe: g.observe, Remember: time.Second}) // for longer it is remembered by the cache
 	g.merged = coalesce.NewGather[*item, *part](coalesce.Config{Observe: g.observe})
@@ -141,6 +144,7 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 	}
 	for _, r := range cfg.Routes {
 		route := newRoute(r, s.pools[r.Upstream], s.rules.Set(r.Limits), g.metrics)
+		route.capacities = capacities(cfg, r.Limits)
 		if route.sharing = g.sharingOf(r, s, old); route.sharing != nil {
 			s.sharings = append(s.sharings, route.sharing)
 			if r.Cache != nil && r.Cache.Shared {

@@ -13,16 +13,17 @@ import (
 
 // route is one entry of the configuration's routes.
 type route struct {
-	path    []byte // what the path must be, or begin with
-	prefix  bool
-	methods []string // empty: all
-	pool    *upstream.Pool
-	maxBody int64
-	metrics *routeMetrics
-	limits  *limit.Set
-	sharing *sharing // nil if no answer is shared
-	merging *merging // nil if every request is sent by itself
-	name    string   // what limits per route count it by
+	path       []byte // what the path must be, or begin with
+	prefix     bool
+	methods    []string // empty: all
+	pool       *upstream.Pool
+	maxBody    int64
+	metrics    *routeMetrics
+	limits     *limit.Set
+	capacities []capacity
+	sharing    *sharing // nil if no answer is shared
+	merging    *merging // nil if every request is sent by itself
+	name       string   // what limits per route count it by
 }
 
 func newRoute(cfg *config.Route, pool *upstream.Pool, limits *limit.Set, m *metrics) *route {

@@ -17,6 +17,7 @@ import (
 	"github.com/sluicegate/sluice/internal/problem"
 	"github.com/sluicegate/sluice/internal/spool"
 	"github.com/sluicegate/sluice/internal/upstream"
+	"github.com/sluicegate/sluice/internal/wallet"
 	"github.com/sluicegate/sluice/window"
 )
 
@@ -27,6 +28,8 @@ type request struct {
 	client   identify.Client
 	route    *route // nil until one matches
 	grant    limit.Grant
+	wallet   *wallet.Wallet   // where payments were made
+	payments []payment        // for what the client bought
 	out      upstream.Request // the client's, on its way to the upstream
 	hop      upstream.Hop
 	target   string // who answered, "" if no upstream did
@@ -50,9 +53,10 @@ func (g *Gateway) serve(x *http1.Exchange) {
 	defer g.metrics.inFlight.Dec()
 	r := requests.Get().(*request)
 	r.begin(x, g.settings.Load())
+	r.wallet = g.wallet
 	g.answer(r)
 	g.finish(r)
-	*r = request{plan: r.plan}
+	*r = request{plan: r.plan, payments: r.payments[:0]}
 	requests.Put(r)
 }
 
@@ -80,7 +84,7 @@ func (g *Gateway) answer(r *request) {
 		r.refuse(problem.NotFound, "no route for "+string(r.Method)+" and this path; see 'routes' in the configuration")
 		return
 	}
-	if standing != limit.Exempt && !r.limited(path) {
+	if standing != limit.Exempt && !(r.limited(path) && g.paid(r, path)) {
 		return
 	}
 	if m := r.route.merging; m != nil && m.takes(&r.Request) {
@@ -147,7 +151,7 @@ func (r *request) refuseFor(t *problem.Type, detail string, retryAfter time.Dura
 // forward sends the request to its upstream and passes the response on.
 func (g *Gateway) forward(r *request) {
 	if r.route.maxBody > 0 && r.Length > r.route.maxBody {
-		r.grant.Refund()
+		r.refund()
 		r.refuse(problem.BodyTooLarge, "the body is longer than this route allows")
 		return
 	}
@@ -192,7 +196,7 @@ func (g *Gateway) breakOff(r *request, err error) {
 func (g *Gateway) fail(r *request, failure *upstream.Error) {
 	r.target = failure.Target
 	if !failure.Sent {
-		r.grant.Refund() // nobody can have served anything
+		r.refund() // nobody can have served anything
 	} else {
 		g.invalidate(r, nil) // it may have done what it was to do
 	}
@@ -370,6 +374,7 @@ func (r *request) addOwn() {
 	}
 	r.Add(requestIDName, r.hop.RequestID)
 	r.grant.AddFields(r.Exchange)
+	r.addPayments()
 }
 
 var requestIDName = []byte("X-Request-Id")

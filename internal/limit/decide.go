@@ -80,10 +80,10 @@ func (g *Grant) reset() {
 func (g *Grant) collect(rules []*rule, q *Request) (bad *rule) {
 	g.calls = g.buf[:0]
 	for _, r := range rules {
-		if !r.appliesTo(q) {
+		if !r.scope.Has(q.HTTP, q.Path) {
 			continue
 		}
-		n, ok := r.cost(q.HTTP)
+		n, ok := r.scope.Cost(q.HTTP)
 		if !ok {
 			return r
 		}

@@ -1,16 +1,13 @@
 package limit
 
 import (
-	"bytes"
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sluicegate/sluice/gcra"
 	"github.com/sluicegate/sluice/internal/config"
-	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/rate"
 )
 
@@ -35,9 +32,7 @@ type rule struct {
 	overrides map[string]*terms // by client, of the configuration
 	runTime   *runTime          // overrides set at run time; nil if there can be none
 	ledger    string            // the rule's name in Redis: what it counts per client must not meet what it counted per address
-	costField string            // in lower case; "" if the cost is fixed
-	path      []byte            // what the path must be, or begin with; nil for every path
-	prefix    bool
+	scope     Scope
 }
 
 // terms are a limit as it applies to one client or to many.
@@ -60,6 +55,9 @@ func newRules(cfg *config.Config, start time.Time, shared *Shared, accountOf fun
 		},
 	}
 	for _, name := range cfg.LimitNames {
+		if cfg.Limits[name].From == config.FromMarket {
+			continue // that is the wallet's
+		}
 		r := newRule(cfg.Limits[name], accountOf(cfg.Limits[name]), shared)
 		rs.rules = append(rs.rules, r)
 		rs.byName[name] = r
@@ -69,16 +67,12 @@ func newRules(cfg *config.Config, start time.Time, shared *Shared, accountOf fun
 
 func newRule(cfg *config.Limit, a *account, shared *Shared) *rule {
 	r := &rule{
-		account:   a,
-		cfg:       cfg,
-		backend:   backendOf(cfg.Mode, shared),
-		ledger:    cfg.Name + "/" + string(cfg.Per),
-		terms:     newTerms(a, cfg.Rate, cfg.Burst),
-		costField: strings.ToLower(cfg.Cost.Header),
-	}
-	if cfg.Match != nil && cfg.Match.Path != "" {
-		path, prefix := strings.CutSuffix(cfg.Match.Path, "*")
-		r.path, r.prefix = []byte(path), prefix
+		account: a,
+		cfg:     cfg,
+		backend: backendOf(cfg.Mode, shared),
+		ledger:  cfg.Name + "/" + string(cfg.Per),
+		terms:   newTerms(a, cfg.Rate, cfg.Burst),
+		scope:   NewScope(cfg),
 	}
 	if len(cfg.Overrides) > 0 {
 		r.overrides = make(map[string]*terms, len(cfg.Overrides))
@@ -119,56 +113,6 @@ func (r *rule) termsOf(key string) *terms {
 	return r.runTime.termsOf(r, key, t)
 }
 
-// appliesTo reports whether the request is one that the rule is for.
-func (r *rule) appliesTo(q *Request) bool {
-	m := r.cfg.Match
-	switch {
-	case m == nil:
-		return true
-	case len(m.Methods) > 0 && !slices.Contains(m.Methods, string(q.HTTP.Method)):
-		return false
-	case r.path == nil:
-		return true
-	case r.prefix:
-		return bytes.HasPrefix(q.Path, r.path)
-	}
-	return bytes.Equal(q.Path, r.path)
-}
-
-// maxCostDigits bounds what a field may say a request costs: 15 digits is what structured fields allow as well.
-const maxCostDigits = 15
-
-// cost is what the request costs; ok is false if its field says it twice, or not with a number.
-func (r *rule) cost(h *http1.Request) (n int64, ok bool) {
-	if r.costField == "" {
-		return r.cfg.Cost.Fixed, true
-	}
-	n, found := r.cfg.Cost.Fixed, false
-	for i := range h.Fields {
-		if !http1.EqualFold(h.Fields[i].Name, r.costField) {
-			continue
-		}
-		if n, ok = parseCost(h.Fields[i].Value); !ok || found {
-			return 0, false
-		}
-		found = true
-	}
-	return n, true
-}
-
-func parseCost(digits []byte) (n int64, ok bool) {
-	if len(digits) == 0 || len(digits) > maxCostDigits {
-		return 0, false
-	}
-	for _, c := range digits {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, true
-}
-
 // Set is the rules of one route. A nil Set has none. It never changes; safe for concurrent use.
 type Set struct {
 	rules   []*rule // those that are enforced, by mode, and then those that only report
@@ -183,7 +127,9 @@ func (rs *Rules) Set(names []string) *Set {
 	}
 	s := &Set{headers: rs.headers, start: rs.start}
 	for _, name := range names {
-		s.rules = append(s.rules, rs.byName[name])
+		if r := rs.byName[name]; r != nil {
+			s.rules = append(s.rules, r)
+		}
 	}
 	slices.SortStableFunc(s.rules, compareRules)
 	return s

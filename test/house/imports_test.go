@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"internal/meter":    {"internal/config", "window"},
 	"internal/limit":    {"gcra", "internal/config", "internal/http1", "internal/rate", "internal/redislimit"},
 	"internal/upstream": {"internal/config", "internal/http1"},
+	"internal/wallet":   {},
 	"internal/cache":    {"internal/config", "internal/http1"},
 
 	// what stages stand on
@@ -46,7 +47,7 @@ var allowed = map[string][]string{
 
 	// what puts them together
 	"internal/gateway": {"coalesce", "flush", "gcra", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
-		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "window"},
+		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "internal/wallet", "window"},
 	"internal/rls":   {"internal/limit", "internal/rate"},
 	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/meter", "internal/version"},
 
