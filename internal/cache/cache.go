@@ -31,13 +31,15 @@ type Options struct {
 	Drop func(name []byte) bool
 	// Shared is the second level. nil: there is none. It is not closed with the cache.
 	Shared *Shared
-	// Name tells this route's answers from those of others in the second level, the same on every node.
+	// Name tells this route's answers from those of others in the second level, the same on every node. A route by other rules of
+	// who may share has others, whatever its name.
 	Name string
 }
 
 // New returns the cache of a route. It has a goroutine if it has a store: Close ends it.
 func New(route Route, o Options) *Cache {
-	c := &Cache{route: route.Normal(), seed: maphash.MakeSeed(), varies: newVarying(), drop: o.Drop, shared: o.Shared, name: o.Name}
+	c := &Cache{route: route.Normal(), seed: maphash.MakeSeed(), varies: newVarying(), drop: o.Drop, shared: o.Shared}
+	c.name = c.route.name(o.Name)
 	if o.MaxObject == 0 {
 		o.MaxObject = o.MaxBytes / 8
 	}

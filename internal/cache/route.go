@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,18 @@ type Route struct {
 func (r Route) Normal() *Route {
 	r.ShareBy, r.ShareAcross, r.Credentials = normalNames(r.ShareBy), normalNames(r.ShareAcross), normalNames(r.Credentials)
 	return &r
+}
+
+// name is a name for the route that tells its rules of who may share from others, too.
+func (r *Route) name(name string) string {
+	b := appendPart(nil, []byte(name))
+	for _, names := range [...][]string{r.ShareBy, r.ShareAcross, r.Credentials} {
+		b = binary.AppendUvarint(b, uint64(len(names)))
+		for _, n := range names {
+			b = appendPart(b, []byte(n))
+		}
+	}
+	return string(b)
 }
 
 func normalNames(names []string) []string {

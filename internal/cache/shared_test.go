@@ -19,9 +19,13 @@ type node struct {
 }
 
 func newNode(t *testing.T, addr, route string) node {
+	return nodeOf(t, addr, route, cache.Route{MaxTTL: time.Hour})
+}
+
+func nodeOf(t *testing.T, addr, name string, route cache.Route) node {
 	shared := cache.OpenShared(cache.SharedConfig{Options: redis.UniversalOptions{Addrs: []string{addr}}})
 	t.Cleanup(func() { shared.Close() })
-	c := cache.New(cache.Route{MaxTTL: time.Hour}, cache.Options{MaxBytes: 1 << 20, Shared: shared, Name: route})
+	c := cache.New(route, cache.Options{MaxBytes: 1 << 20, Shared: shared, Name: name})
 	t.Cleanup(c.Close)
 	return node{c, shared}
 }
@@ -100,6 +104,35 @@ func TestOtherNodes(t *testing.T) {
 				t.Fatalf("after the write: %q", body)
 			}
 			return c.shared.Stats().Misses > before
+		})
+	}
+}
+
+// TestOtherRules finds nothing that was stored by other rules of who may share: those of a node with another configuration, or of this one
+// before its configuration was mended.
+func TestOtherRules(t *testing.T) {
+	server := redistest.Start(t)
+	rules := func(r cache.Route) node {
+		r.MaxTTL = time.Hour
+		return nodeOf(t, server.Addr, "r", r)
+	}
+	req := request("GET /a", "X-A: 1", "X-B: 1")
+	a := rules(cache.Route{ShareBy: []string{"X-A"}})
+	a.fetch(t, req, response(t, "200 OK", hour), "body", start)
+	eventually(t, "another node finds it", func() bool {
+		body, _ := rules(cache.Route{ShareBy: []string{"x-a"}}).ask(t, req, start)
+		return body == "body"
+	})
+	for _, r := range []cache.Route{
+		{ShareBy: []string{"X-B"}}, {ShareBy: []string{"X-A"}, Credentials: []string{"X-B"}}, {ShareBy: []string{"X-A"}, ShareAcross: []string{"X-B"}},
+	} {
+		n := rules(r)
+		eventually(t, "Redis answers", func() bool {
+			p := plan(n.Cache, req, start)
+			if e, _ := n.LookupShared(t.Context(), p, req, start); e != nil {
+				t.Fatalf("%+v: found %q", r, e.Body())
+			}
+			return n.shared.Stats().Misses > 0
 		})
 	}
 }

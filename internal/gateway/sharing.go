@@ -108,7 +108,7 @@ func newCache(r *config.Route, identify *config.Identify, kept *cache.Shared) *c
 	rules.Credentials = namingFields(identify)
 	if c := r.Cache; c != nil {
 		rules.MaxTTL, rules.MinTTL, rules.DefaultTTL, rules.Heuristic = c.MaxTTL, c.MinTTL, c.DefaultTTL, c.Heuristic
-		options = cache.Options{MaxBytes: int64(c.MaxBytes), MaxObject: int64(c.MaxObject), Drop: ofOneRequest, Name: r.Path}
+		options = cache.Options{MaxBytes: int64(c.MaxBytes), MaxObject: int64(c.MaxObject), Drop: ofOneRequest, Name: r.Path + " " + r.Upstream}
 		if c.Shared {
 			options.Shared = kept
 		}
