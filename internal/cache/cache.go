@@ -2,6 +2,7 @@ package cache
 
 import (
 	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicegate/sluice/internal/http1"
@@ -19,11 +20,14 @@ type Cache struct {
 	drop   func(name []byte) bool
 	shared *Shared // nil without
 	name   string
+
+	maxBytes   int64
+	collecting atomic.Int64 // bytes of bodies on their way into the store
 }
 
 // Options of a [Cache]. The zero value has no store.
 type Options struct {
-	// MaxBytes bounds what the stored answers take in memory. 0: none are stored.
+	// MaxBytes bounds what the stored answers take in memory, and as much again may be on its way into the store. 0: none are stored.
 	MaxBytes int64
 	// MaxObject bounds what one of them takes. 0: an eighth of MaxBytes.
 	MaxObject int64
@@ -38,7 +42,7 @@ type Options struct {
 
 // New returns the cache of a route. It has a goroutine if it has a store: Close ends it.
 func New(route Route, o Options) *Cache {
-	c := &Cache{route: route.Normal(), seed: maphash.MakeSeed(), varies: newVarying(), drop: o.Drop, shared: o.Shared}
+	c := &Cache{route: route.Normal(), seed: maphash.MakeSeed(), varies: newVarying(), drop: o.Drop, shared: o.Shared, maxBytes: o.MaxBytes}
 	c.name = c.route.name(o.Name)
 	if o.MaxObject == 0 {
 		o.MaxObject = o.MaxBytes / 8
@@ -85,6 +89,19 @@ func (c *Cache) MaxBody() int64 {
 	}
 	return c.store.maxObject - overhead
 }
+
+// Collect counts n more bytes of a body that is collected to be stored; [Cache.Collected] uncounts them. It reports false, and counts
+// nothing, if bodies under way took more than MaxBytes with them: then the body is not to be collected.
+func (c *Cache) Collect(n int64) bool {
+	if c.collecting.Add(n) > c.maxBytes {
+		c.collecting.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Collected gives n bytes back that were counted.
+func (c *Cache) Collected(n int64) { c.collecting.Add(-n) }
 
 // Learn takes down what a response says about the next ones of its key: what they vary by, and whether they are
 // shareable; and it drops what is stored of the key if the response takes its place without being stored. p is the plan that the verdict is about.

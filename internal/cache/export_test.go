@@ -29,3 +29,11 @@ func Seal(content []byte) []byte {
 func (c *Cache) RecordKey(p *Plan) string {
 	return entryKey(c.shared.resourceKey(p.buf[:p.base]), c.name, p.Key())
 }
+
+// Remembered is what is kept of the targets whose answers vary, in bytes.
+func (c *Cache) Remembered() (n int) {
+	for _, v := range c.varies.cache.All() {
+		n += len(v.base)
+	}
+	return n
+}

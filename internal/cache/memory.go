@@ -61,8 +61,8 @@ func (a *apart) forget(hash uint64) {
 	}
 }
 
-// maxVarying bounds how many resources are known to vary.
-const maxVarying = 1 << 15
+// maxVarying bounds what is remembered of resources that vary, in bytes: some 32,768 of them, fewer if clients ask for long targets.
+const maxVarying = 8 << 20
 
 // varying remembers by which fields the answers of resources vary. Safe for concurrent use.
 type varying struct {
@@ -70,7 +70,11 @@ type varying struct {
 }
 
 func newVarying() varying {
-	return varying{otter.Must(&otter.Options[uint64, *varies]{MaximumSize: maxVarying, Executor: inline})}
+	return varying{otter.Must(&otter.Options[uint64, *varies]{
+		MaximumWeight: maxVarying,
+		Weigher:       func(_ uint64, v *varies) uint32 { return v.weight() },
+		Executor:      inline,
+	})}
 }
 
 // known returns what the answers of a resource vary by, nil if they are not known to vary.
@@ -86,3 +90,13 @@ func (m varying) learn(hash uint64, v *varies) { m.cache.Set(hash, v) }
 
 // inline runs the maintenance of a store on the goroutine whose turn it is, so that it needs none of its own.
 func inline(f func()) { f() }
+
+// weight is what v takes in memory, in bytes, about: its names are often those of others, too.
+func (v *varies) weight() uint32 {
+	const own = 128
+	n := own + len(v.base)
+	for _, name := range v.names {
+		n += len(name)
+	}
+	return uint32(n)
+}

@@ -88,6 +88,17 @@ func TestTooManyVaries(t *testing.T) {
 	}
 }
 
+// TestVaryIsBounded has clients ask for many long targets whose answers vary: what is remembered of them has a bound in bytes.
+func TestVaryIsBounded(t *testing.T) {
+	c := open(t, anHour)
+	for i := range 2000 {
+		keep(t, c, request(fmt.Sprint("GET /", strings.Repeat("x", 8000), i)), response(t, "200 OK", "Vary: Accept"), "", start)
+	}
+	if n := c.Remembered(); n > 9<<20 || n < 1<<20 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
 // TestFollowers says which of those that wait may have the leader's answer.
 func TestFollowers(t *testing.T) {
 	for name, want := range map[string]struct {

@@ -187,7 +187,10 @@ type pump struct {
 // run moves the body, and ends it for those who read, also if it panics.
 func (p *pump) run() error {
 	err := errPanicked
-	defer func() { p.to.body.Close(err) }()
+	defer func() {
+		p.keep.drop()
+		p.to.body.Close(err)
+	}()
 	failure := p.copy()
 	if failure == nil {
 		p.to.trailer = cloneTrailer(p.call.Body().Trailer())
@@ -249,15 +252,35 @@ type keeper struct {
 	verdict *cache.Verdict
 	length  int64 // as declared, negative if it is not
 	body    []byte
-	over    bool // it is too long, or stored already
+	counted int64 // bytes of body that the cache knows of
+	over    bool  // it is too long, there is no room for it, or it is stored already
 }
 
 func newKeeper(c *cache.Cache, v *cache.Verdict, length int64) *keeper {
-	k := &keeper{cache: c, verdict: v, length: length, over: length > c.MaxBody()}
-	if !k.over && length > 0 {
+	k := &keeper{cache: c, verdict: v, length: length}
+	if length > 0 && k.room(length) {
 		k.body = make([]byte, 0, length)
 	}
 	return k
+}
+
+// room sees to it that a body of n bytes may be collected, and gives up otherwise.
+func (k *keeper) room(n int64) bool {
+	if n > k.cache.MaxBody() || n > k.counted && !k.cache.Collect(n-k.counted) {
+		k.drop()
+		return false
+	}
+	k.counted = max(k.counted, n)
+	return true
+}
+
+// drop ends the collecting, if that is not over yet.
+func (k *keeper) drop() {
+	if k == nil || k.over {
+		return
+	}
+	k.cache.Collected(k.counted)
+	k.over, k.body, k.counted = true, nil, 0
 }
 
 // add collects a piece. With the last one of a declared length the response is stored, before any client can have seen its end and ask anew.
@@ -265,8 +288,7 @@ func (k *keeper) add(piece []byte) {
 	if k == nil || k.over {
 		return
 	}
-	if int64(len(k.body)+len(piece)) > k.cache.MaxBody() {
-		k.over, k.body = true, nil
+	if !k.room(int64(len(k.body) + len(piece))) {
 		return
 	}
 	k.body = append(k.body, piece...)
@@ -280,6 +302,6 @@ func (k *keeper) end() {
 	if k == nil || k.over {
 		return
 	}
-	k.over = true
 	k.cache.Put(k.verdict, k.verdict.Entry(k.body))
+	k.drop()
 }

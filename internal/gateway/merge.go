@@ -164,7 +164,7 @@ func readAll(body *http1.Body, n int) ([]byte, error) {
 // slot is the key of the calls that a request may be part of: the same method, host and target, and the same values in the fields of
 // share_by.
 func (m *merging) slot(r *request) string {
-	key := append(append(make([]byte, 0, 256), m.key...), r.Method...)
+	key := append(make([]byte, 0, maxCallKey), r.Method...)
 	for _, p := range [][]byte{r.Host, r.Target} {
 		key = append(binary.AppendUvarint(key, uint64(len(p))), p...)
 	}
@@ -176,7 +176,7 @@ func (m *merging) slot(r *request) string {
 		}
 		key = append(key, 0)
 	}
-	return string(key)
+	return callKey(m.key, key)
 }
 
 // item is the request as a part of a call. The call has only those fields that all its parts agree in.

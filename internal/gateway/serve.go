@@ -286,6 +286,7 @@ func (g *Gateway) relay(r *request, call *upstream.Call) error {
 	}
 	resp := call.Response()
 	g.study(r, resp)
+	defer func() { r.keep.drop() }()
 	if resp.Upgraded() {
 		r.relayHead(resp)
 		return r.tunnel(call)

@@ -9,7 +9,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/sluicegate/sluice/internal/cache"
+	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/spool"
 )
 
@@ -140,5 +143,50 @@ func TestPanicWithinASharedBody(t *testing.T) {
 	}
 	if _, err := r.Next(); err == nil || err == io.EOF {
 		t.Errorf("the reader got %v", err)
+	}
+}
+
+// What the group remembers of a key does not grow with what a client asks for, and long keys differ as short ones do.
+func TestLongKeysAreShort(t *testing.T) {
+	s := &sharing{key: []byte("12345678")}
+	seen := map[string]bool{}
+	c := cache.New(cache.Route{}, cache.Options{})
+	var p cache.Plan
+	for _, path := range []string{"/a", "/b", "/" + strings.Repeat("a", 8000), "/" + strings.Repeat("a", 8000) + "b"} {
+		c.Plan(&p, &http1.Request{Method: []byte("GET"), Target: []byte(path)}, false, time.Now())
+		key := s.slot(&p)
+		if len(key) > 300 || seen[key] || !strings.HasPrefix(key, "12345678") {
+			t.Errorf("%.10s: a key of %d bytes, seen before: %v", path, len(key), seen[key])
+		}
+		seen[key] = true
+	}
+}
+
+// What is collected to be kept takes no more memory than what is kept, however many answers are under way.
+func TestCollectingIsBounded(t *testing.T) {
+	c := cache.New(cache.Route{MaxTTL: time.Hour}, cache.Options{MaxBytes: 1 << 20})
+	defer c.Close()
+	for _, declared := range []int64{100 << 10, -1} {
+		var keepers []*keeper
+		total := 0
+		for range 30 {
+			k := newKeeper(c, nil, declared)
+			for range 3 {
+				k.add(make([]byte, 30<<10))
+			}
+			keepers = append(keepers, k)
+			total += cap(k.body)
+		}
+		if total < 512<<10 || total > 3<<19 { // what grows by itself has some room to spare
+			t.Errorf("%d: %d bytes are collected", declared, total)
+		}
+		for _, k := range keepers {
+			k.drop()
+		}
+		if k := newKeeper(c, nil, 100<<10); k.over {
+			t.Errorf("%d: nothing was given back", declared)
+		} else {
+			k.drop()
+		}
 	}
 }

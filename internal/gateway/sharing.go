@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"reflect"
 	"sync/atomic"
@@ -136,6 +137,18 @@ func (s *sharing) same(r *config.Route, identify *config.Identify, old *config.I
 }
 
 // slot is the key of the calls that a request may share.
-func (s *sharing) slot(p *cache.Plan) string {
-	return string(append(append(make([]byte, 0, 256), s.key...), p.SlotKey()...))
+func (s *sharing) slot(p *cache.Plan) string { return callKey(s.key, p.SlotKey()) }
+
+// maxCallKey is the length from which on a hash stands for what a request asks for. Keys are remembered when their calls are over, and clients
+// choose how long they are.
+const maxCallKey = 256
+
+// callKey is the key of the calls of a route, beginning with its own, for what is asked, which does not begin with a zero.
+func callKey(route, asked []byte) string {
+	key := append(make([]byte, 0, len(route)+maxCallKey), route...)
+	if len(asked) <= maxCallKey {
+		return string(append(key, asked...))
+	}
+	sum := sha256.Sum256(asked)
+	return string(append(append(key, 0), sum[:]...))
 }
