@@ -105,18 +105,22 @@ func steers(name []byte) bool {
 	switch len(name) {
 	case 6:
 		return http1.EqualFold(name, "x-host")
+	case 12:
+		return http1.EqualFold(name, "x-url-scheme")
 	case 13:
 		return http1.EqualFold(name, "x-http-method") || http1.EqualFold(name, "x-rewrite-url")
 	case 14:
-		return http1.EqualFold(name, "x-original-url")
+		return http1.EqualFold(name, "x-original-url") || http1.EqualFold(name, "x-original-uri")
 	case 15:
-		return http1.EqualFold(name, "x-forwarded-ssl") || http1.EqualFold(name, "x-original-host")
+		return http1.EqualFold(name, "x-forwarded-ssl") || http1.EqualFold(name, "x-original-host") || http1.EqualFold(name, "x-forwarded-uri")
 	case 16:
-		return http1.EqualFold(name, "x-forwarded-port")
+		return http1.EqualFold(name, "x-forwarded-port") || http1.EqualFold(name, "x-forwarded-path")
 	case 17:
 		return http1.EqualFold(name, "x-method-override")
 	case 18:
 		return http1.EqualFold(name, "x-forwarded-server") || http1.EqualFold(name, "x-forwarded-scheme") || http1.EqualFold(name, "x-forwarded-prefix")
+	case 20:
+		return http1.EqualFold(name, "x-forwarded-protocol")
 	case 22:
 		return http1.EqualFold(name, "x-http-method-override")
 	}
