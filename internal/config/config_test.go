@@ -43,6 +43,7 @@ func defaultUpstream(name string, targets ...*url.URL) *config.Upstream {
 		},
 		Retries:   config.Retries{Max: 1, Budget: 10},
 		KeepAlive: config.KeepAlive{MaxIdle: 1024, Idle: time.Minute},
+		Queue:     config.Queue{Max: 1000, Timeout: 2 * time.Second, Order: config.OrderPrice},
 	}
 }
 
@@ -140,7 +141,10 @@ func TestLoad(t *testing.T) {
 	api := defaultUpstream("api", target("127.0.0.1:9090"), target("127.0.0.1:9091"))
 	api.Health = &config.Health{Path: "/healthz", Interval: 5 * time.Second, Timeout: 2 * time.Second, UnhealthyAfter: 3, HealthyAfter: 2}
 	api.Timeouts.Total = 30 * time.Second
-	want.Upstreams = map[string]*config.Upstream{"api": api, "inference": defaultUpstream("inference", target("127.0.0.1:9092"))}
+	api.MaxInFlight, api.Queue.Age = 64, config.Ageing{Rate: rate.Rate{Count: 1, Period: time.Second}}
+	inference := defaultUpstream("inference", target("127.0.0.1:9092"))
+	inference.MaxInFlight = 2
+	want.Upstreams = map[string]*config.Upstream{"api": api, "inference": inference}
 	want.UpstreamNames = []string{"api", "inference"}
 	everyone, client := defaultLimit("everyone", 10000, time.Second), defaultLimit("client", 100, time.Second)
 	uploads, trial := defaultLimit("uploads", 120, time.Minute), defaultLimit("trial", 5, time.Second)
@@ -197,6 +201,11 @@ func TestEveryKey(t *testing.T) {
 			Timeouts:  config.UpstreamTimeouts{Connect: 2 * time.Second, Header: 3 * time.Second, Idle: 4 * time.Second, Total: 5 * time.Second},
 			Retries:   config.Retries{Budget: 0.5},
 			KeepAlive: config.KeepAlive{Idle: time.Second},
+
+			MaxInFlight: 3,
+			Queue: config.Queue{
+				Timeout: time.Second, Order: config.OrderPrice, Age: config.Ageing{Rate: rate.Rate{Count: 5, Period: time.Minute}}, PriceHeader: "X-Price",
+			},
 		}},
 		UpstreamNames: []string{"1"},
 		Limits: map[string]*config.Limit{
@@ -356,6 +365,27 @@ func TestWarnings(t *testing.T) {
 			if w.Line == 0 || w.Column == 0 || !strings.HasPrefix(w.Msg, c.want[i]+": no route names") {
 				t.Errorf("%v, expected one about %s", w, c.want[i])
 			}
+		}
+	}
+}
+
+// A field of prices is of use only with somebody who is believed.
+func TestWarningOfUnheardPrices(t *testing.T) {
+	file := "upstreams: {api: {targets: [\"http://127.0.0.1:9090\"], max_in_flight: 1, queue: {price_header: X-Price}}}\n" +
+		"routes: [{path: /*, upstream: api}]\n"
+	for trusted, want := range map[string]string{
+		"": "upstreams.api.queue.price_header: never believed", "identify: {trusted_proxies: [10.0.0.0/8]}\n": "",
+	} {
+		cfg, err := config.Parse("x.yaml", []byte(file+trusted), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, w := range cfg.Warnings {
+			got += w.Msg
+		}
+		if !strings.HasPrefix(got, want) || (got == "") != (want == "") {
+			t.Errorf("warned %q, expected %q", got, want)
 		}
 	}
 }

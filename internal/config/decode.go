@@ -297,6 +297,8 @@ func scalarParser(t reflect.Type) func(string) (any, error) {
 		return func(s string) (any, error) { return parseHash(s) }
 	case reflect.TypeFor[rate.Rate]():
 		return func(s string) (any, error) { return rate.Parse(s) }
+	case reflect.TypeFor[Ageing]():
+		return func(s string) (any, error) { return parseAgeing(s) }
 	case reflect.TypeFor[Who]():
 		return func(s string) (any, error) { return parseWho(s) }
 	}
@@ -322,6 +324,8 @@ func describe(t reflect.Type) string {
 		return "a SHA-256 hash of 64 hexadecimal digits"
 	case reflect.TypeFor[rate.Rate]():
 		return "a rate, as in 100/s"
+	case reflect.TypeFor[Ageing]():
+		return "a rate, as in 1/s, or 0"
 	case reflect.TypeFor[Who]():
 		return "the name of a client or a network, as in 10.0.0.0/8"
 	case reflect.TypeFor[Cost]():

@@ -175,6 +175,7 @@ func kindName(t reflect.Type) string {
 		reflect.TypeFor[[]*config.Route]():                             "list of routes",
 		reflect.TypeFor[map[string]*config.Upstream]():                 "mapping of upstreams",
 		reflect.TypeFor[rate.Rate]():                                   "rate",
+		reflect.TypeFor[config.Ageing]():                               "rate",
 		reflect.TypeFor[config.Cost]():                                 "number",
 		reflect.TypeFor[[]config.Who]():                                "list of names and networks",
 		reflect.TypeFor[[]config.RateLimitHeader]():                    "list of strings",

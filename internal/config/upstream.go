@@ -26,6 +26,10 @@ type Upstream struct {
 	Retries Retries `yaml:"retries"`
 	// KeepAlive bounds the idle connections to each target.
 	KeepAlive KeepAlive `yaml:"keep_alive"`
+	// MaxInFlight is how many calls there may be at once, on all targets together; more wait in Queue. 0 to 1000000, default 0: no bound.
+	MaxInFlight int `yaml:"max_in_flight"`
+	// Queue says who waits for a call, and how. Only with MaxInFlight.
+	Queue Queue `yaml:"queue"`
 }
 
 // Balance is how an upstream picks a target.
@@ -106,6 +110,7 @@ func (u *Upstream) defaults() {
 	u.Timeouts.defaults()
 	u.Retries.defaults()
 	u.KeepAlive.defaults()
+	u.Queue.defaults()
 }
 
 func (h *Health) defaults() {
@@ -121,8 +126,6 @@ func (t *UpstreamTimeouts) defaults() {
 func (x *Retries) defaults() { *x = Retries{Max: 1, Budget: 10} }
 
 func (k *KeepAlive) defaults() { *k = KeepAlive{MaxIdle: 1024, Idle: 60 * time.Second} }
-
-func (*Upstream) forthcoming() []string { return []string{"max_in_flight", "queue"} }
 
 func (u *Upstream) validate(at *node, r *report) {
 	targets := at.get("targets")
@@ -140,6 +143,7 @@ func (u *Upstream) validate(at *node, r *report) {
 		}
 		first[t.String()] = targets.item(i)
 	}
+	u.validateQueue(at, r)
 }
 
 func (h *Health) validate(at *node, r *report) {
