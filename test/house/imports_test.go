@@ -20,6 +20,7 @@ const module = "github.com/sluicegate/sluice/"
 // all, and CONTRIBUTING.md's picture changes with it.
 var allowed = map[string][]string{
 	// stages
+	"internal/admit":    {"book", "internal/config", "internal/http1"},
 	"internal/identify": {"internal/config", "internal/http1"},
 	"internal/meter":    {"internal/config", "window"},
 	"internal/limit":    {"gcra", "internal/config", "internal/http1", "internal/rate", "internal/redislimit"},
@@ -48,6 +49,7 @@ var allowed = map[string][]string{
 	// what puts them together
 	"internal/gateway": {"coalesce", "flush", "gcra", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
 		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "internal/wallet", "window"},
+		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "window"},
 	"internal/rls":   {"internal/limit", "internal/rate"},
 	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/meter", "internal/version"},
 
