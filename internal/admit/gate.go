@@ -56,7 +56,7 @@ func New(cfg *config.Upstream) *Gate {
 		return nil
 	}
 	g := &Gate{start: time.Now(), rules: newRules(cfg)}
-	g.offer(0)
+	g.offerLocked(0)
 	return g
 }
 
@@ -68,9 +68,9 @@ func (g *Gate) Apply(cfg *config.Upstream) {
 	reorder := next.order != g.rules.order
 	g.rules = next
 	if reorder {
-		g.reorder()
+		g.reorderLocked()
 	}
-	woken := g.offer(g.now())
+	woken := g.offerLocked(g.now())
 	g.mu.Unlock()
 	woken.wake()
 }
@@ -86,7 +86,7 @@ func (g *Gate) Close() {
 	now := g.now()
 	for bid, ok := g.book.First(); ok; bid, ok = g.book.First() {
 		t := g.tickets[bid.Owner]
-		g.dismiss(t, Closed, now)
+		g.dismissLocked(t, Closed, now)
 		woken = t.before(woken)
 	}
 	g.mu.Unlock()
@@ -120,9 +120,9 @@ func (g *Gate) ask(price int64) (t, displaced *Ticket, refusal *Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.book.Left() > 0 {
-		t = g.take()
-		g.admit(t, 0)
-		g.place(t, 0)
+		t = g.takeLocked()
+		g.admitLocked(t, 0)
+		g.placeLocked(t, 0)
 		if g.book.Left() == 0 {
 			g.pace.full(g.now())
 		}
@@ -131,25 +131,23 @@ func (g *Gate) ask(price int64) (t, displaced *Ticket, refusal *Refusal) {
 	now := g.now()
 	bid := g.rules.order.bid(price, now)
 	if g.closed {
-		return nil, nil, g.refuse(Closed, 0, now)
+		return nil, nil, g.refuseLocked(Closed, 0, now)
 	}
 	if g.book.Len() >= g.rules.most {
-		if displaced = g.displace(bid, now); displaced == nil {
-			return nil, nil, g.refuse(Full, 0, now)
+		if displaced = g.displaceLocked(bid, now); displaced == nil {
+			return nil, nil, g.refuseLocked(Full, 0, now)
 		}
 	}
-	t = g.take()
+	t = g.takeLocked()
 	t.state, t.price, t.arrived, t.timeout = waiting, price, now, g.rules.timeout
-	g.place(t, bid)
+	g.placeLocked(t, bid)
 	return t, displaced, nil
 }
 
-// The methods below are for whoever holds the lock.
-
 func (g *Gate) now() time.Duration { return time.Since(g.start) }
 
-// take finds a ticket for a request.
-func (g *Gate) take() *Ticket {
+// takeLocked finds a ticket for a request.
+func (g *Gate) takeLocked() *Ticket {
 	n := len(g.spare)
 	if n == 0 {
 		t := &Ticket{gate: g, number: uint64(len(g.tickets)), settled: make(chan struct{}, 1)}
@@ -162,8 +160,8 @@ func (g *Gate) take() *Ticket {
 	return t
 }
 
-// place puts a ticket's bid into the book.
-func (g *Gate) place(t *Ticket, price uint64) {
+// placeLocked puts a ticket's bid into the book.
+func (g *Gate) placeLocked(t *Ticket, price uint64) {
 	fill, err := g.book.Bid(book.Order{Owner: t.number, Volume: 1, Price: price})
 	if err != nil {
 		panic(err) // of 2³¹ bids, or 2⁶⁴ slots
@@ -171,39 +169,39 @@ func (g *Gate) place(t *Ticket, price uint64) {
 	t.bid = fill.ID
 }
 
-// admit gives a slot to a ticket.
-func (g *Gate) admit(t *Ticket, waited time.Duration) {
+// admitLocked gives a slot to a ticket.
+func (g *Gate) admitLocked(t *Ticket, waited time.Duration) {
 	t.state, t.waited = admitted, waited
 	t.holders.Store(1)
 	g.inFlight++
 	g.counts.admitted(waited)
 }
 
-// dismiss takes a ticket that waits out of the queue.
-func (g *Gate) dismiss(t *Ticket, why Reason, now time.Duration) {
+// dismissLocked takes a ticket that waits out of the queue.
+func (g *Gate) dismissLocked(t *Ticket, why Reason, now time.Duration) {
 	g.book.Cancel(t.bid)
-	t.state, t.refusal = refused, g.refuse(why, now-t.arrived, now)
+	t.state, t.refusal = refused, g.refuseLocked(why, now-t.arrived, now)
 }
 
-// refuse makes and counts a refusal.
-func (g *Gate) refuse(why Reason, waited, now time.Duration) *Refusal {
+// refuseLocked makes and counts a refusal.
+func (g *Gate) refuseLocked(why Reason, waited, now time.Duration) *Refusal {
 	g.counts.refused[why]++
 	return &Refusal{Reason: why, Waited: waited, RetryAfter: g.pace.retryAfter(now, g.book.Len())}
 }
 
-// displace makes room for a bid, if the one that would be served last is lower. It returns who has had to go.
-func (g *Gate) displace(price uint64, now time.Duration) *Ticket {
+// displaceLocked makes room for a bid, if the one that would be served last is lower. It returns who has had to go.
+func (g *Gate) displaceLocked(price uint64, now time.Duration) *Ticket {
 	last, ok := g.book.Last()
 	if !ok || last.Price >= price {
 		return nil
 	}
 	t := g.tickets[last.Owner]
-	g.dismiss(t, Displaced, now)
+	g.dismissLocked(t, Displaced, now)
 	return t.before(nil)
 }
 
-// offer brings what the book has to sell in line with the slots that are free, and returns who has got one.
-func (g *Gate) offer(now time.Duration) (woken *Ticket) {
+// offerLocked brings what the book has to sell in line with the slots that are free, and returns who has got one.
+func (g *Gate) offerLocked(now time.Duration) (woken *Ticket) {
 	free, left := max(0, g.rules.slots-g.inFlight), int(g.book.Left())
 	if free < left { // the bound has fallen
 		g.book.Bid(book.Order{Volume: uint64(left - free)}) // can't fail: there is as much
@@ -215,14 +213,14 @@ func (g *Gate) offer(now time.Duration) (woken *Ticket) {
 	}
 	for _, fill := range g.fills {
 		t := g.tickets[fill.Owner]
-		g.admit(t, now-t.arrived)
+		g.admitLocked(t, now-t.arrived)
 		woken = t.before(woken)
 	}
 	return woken
 }
 
-// free gives a ticket's slot to the next, and the ticket back.
-func (g *Gate) free(t *Ticket) (woken *Ticket) {
+// freeLocked gives a ticket's slot to the next, and the ticket back.
+func (g *Gate) freeLocked(t *Ticket) (woken *Ticket) {
 	g.inFlight--
 	g.spare = append(g.spare, t)
 	var now time.Duration
@@ -230,11 +228,11 @@ func (g *Gate) free(t *Ticket) (woken *Ticket) {
 		now = g.now()
 		g.pace.freed(now)
 	}
-	return g.offer(now)
+	return g.offerLocked(now)
 }
 
-// reorder makes all who wait bid anew, as they have come.
-func (g *Gate) reorder() {
+// reorderLocked makes all who wait bid anew, as they have come.
+func (g *Gate) reorderLocked() {
 	var all []*Ticket
 	for bid := range g.book.All() {
 		all = append(all, g.tickets[bid.Owner])
@@ -244,6 +242,6 @@ func (g *Gate) reorder() {
 		g.book.Cancel(t.bid)
 	}
 	for _, t := range all {
-		g.place(t, g.rules.order.bid(t.price, t.arrived))
+		g.placeLocked(t, g.rules.order.bid(t.price, t.arrived))
 	}
 }

@@ -71,7 +71,7 @@ func (t *Ticket) Release() {
 	}
 	g := t.gate
 	g.mu.Lock()
-	woken := g.free(t)
+	woken := g.freeLocked(t)
 	g.mu.Unlock()
 	woken.wake()
 }
@@ -92,7 +92,7 @@ func (t *Ticket) leave(why Reason) bool {
 	if t.state != waiting {
 		return false
 	}
-	g.dismiss(t, why, g.now())
+	g.dismissLocked(t, why, g.now())
 	return true
 }
 
@@ -123,8 +123,8 @@ func (g *Gate) conclude(t *Ticket) (refusal *Refusal) {
 		refusal = t.refusal
 		g.spare = append(g.spare, t)
 	case t.gone:
-		refusal = g.refuse(Gone, t.waited, g.now())
-		woken = g.free(t)
+		refusal = g.refuseLocked(Gone, t.waited, g.now())
+		woken = g.freeLocked(t)
 	}
 	g.mu.Unlock()
 	woken.wake()

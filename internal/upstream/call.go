@@ -59,7 +59,7 @@ func (c *Call) Close() {
 	}
 	conn.target.inFlight.Add(-1)
 	if upgraded := conn.stream.Response.Upgraded(); !conn.stream.Release() || !sent || upgraded || conn.aborted.Load() {
-		conn.nc.Close()
+		conn.part(req)
 		return
 	}
 	conn.idleSince = time.Now()

@@ -27,6 +27,7 @@ type conn struct {
 
 	call      Call
 	aborted   atomic.Bool
+	ended     bool      // the target has ended the connection, as far as reading has shown
 	idleSince time.Time // when the last call ended
 
 	headMu   sync.Mutex // orders the end of the request before, or after, the beginning of the response
@@ -96,6 +97,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	} else {
 		n, err = c.nc.Read(p)
 	}
+	c.noteEnd(err)
 	if err == errStale {
 		return 0, err
 	}

@@ -32,6 +32,8 @@ type Pool struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	jobs   sync.WaitGroup // health checks and the closing of idle connections
+
+	leaving leaving
 }
 
 // New starts an upstream. Close stops it.
@@ -57,13 +59,15 @@ func New(cfg *config.Upstream, log *slog.Logger) *Pool {
 // Config is what the pool was made from.
 func (p *Pool) Config() *config.Upstream { return p.cfg }
 
-// Close stops the checks and closes idle connections. Calls under way go on, and close their connections at their end.
+// Close stops the checks, and closes idle connections and those of calls that were given up. Calls under way go on, and close their connections at
+// their end.
 func (p *Pool) Close() {
 	if p.closed.Swap(true) {
 		return
 	}
 	p.cancel()
 	p.jobs.Wait()
+	p.leaving.close()
 	for _, t := range p.targets {
 		t.closeIdle(time.Now().Add(time.Hour))
 	}
@@ -276,7 +280,7 @@ func (p *Pool) attempt(c *conn, req *Request, hop *Hop) (*Call, *Error) {
 	if call.sender != nil {
 		call.sender.stop(c, req)
 	}
-	c.nc.Close()
+	c.part(req)
 	return nil, failure
 }
 

@@ -15,6 +15,7 @@ type Request struct {
 	Body  *http1.Body
 	Start time.Time // when its time began to run
 	From  Client
+	Hold  Hold // what the caller holds during the call, and the pool after it if a target may be at work still; nil: nothing
 }
 
 // Client is the side that a request comes from. An *http1.Exchange is one; see there for the methods.
