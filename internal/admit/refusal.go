@@ -15,9 +15,6 @@ const (
 	reasons
 )
 
-// Reasons lists all of them.
-func Reasons() []Reason { return []Reason{Full, Displaced, TimedOut, Gone, Closed} }
-
 var reasonNames = [reasons]string{"full", "displaced", "timeout", "gone", "closed"}
 
 // String is the reason in one word, as metrics have it.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluicegate/sluice/internal/admit"
 	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/upstream"
 )
@@ -21,28 +22,28 @@ func (g *Gateway) confirm(r *request, stored *cache.Entry) bool {
 	head := r.Request
 	head.Fields = conditional(slices.Clone(head.Fields), stored)
 	sent := time.Now()
-	call, failure := r.call(&head)
-	if failure != nil {
-		if failure.Kind != upstream.ClientGone && stored.UsableOnError(r.plan, r.Start) {
+	call, err := r.call(&head)
+	if err != nil {
+		if !clientLeft(err) && stored.UsableOnError(r.plan, r.Start) {
 			r.answerStale(stored)
 		} else {
-			g.fail(r, failure)
+			g.unanswered(r, err)
 		}
 		return true
 	}
 	defer call.Close()
-	r.target = call.Target()
-	if err := r.relayInterim(call); err != nil {
+	r.target, r.queued = call.Target(), call.queued()
+	if err := r.relayInterim(call.Call); err != nil {
 		g.breakOff(r, err)
 		return true
 	}
 	switch status := call.Response().Status; {
 	case status == 304:
-		return r.answerConfirmed(call, stored, cache.Times{Request: sent, Response: time.Now()})
+		return r.answerConfirmed(call.Call, stored, cache.Times{Request: sent, Response: time.Now()})
 	case serverFailed(status) && stored.UsableOnError(r.plan, r.Start):
 		r.answerStale(stored)
 	default:
-		if err := g.relay(r, call); err != nil {
+		if err := g.relay(r, call.Call); err != nil {
 			g.breakOff(r, err)
 		}
 	}
@@ -58,4 +59,15 @@ func (r *request) answerConfirmed(call *upstream.Call, stored *cache.Entry, t ca
 	forward := cache.ForwardFor(r.plan, cache.Revalidate)
 	r.answerStored(got.entry, cache.StatusField{Forward: forward, Status: 304, Stored: got.verdict.Store})
 	return true
+}
+
+// clientLeft reports whether there is no answer because nobody waits for one.
+func clientLeft(err error) bool {
+	switch why := err.(type) {
+	case *upstream.Error:
+		return why.Kind == upstream.ClientGone
+	case *admit.Refusal:
+		return why.Reason == admit.Gone
+	}
+	return false
 }

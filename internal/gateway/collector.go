@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluicegate/sluice/internal/admit"
 	"github.com/sluicegate/sluice/internal/upstream"
 )
 
@@ -21,6 +22,13 @@ var (
 
 	upRetries = prometheus.NewDesc("sluice_upstream_retries_total", "Requests tried again on another target.", []string{"upstream"}, nil)
 
+	admitSlots    = prometheus.NewDesc("sluice_admit_slots", "Calls of the upstream that there may be at once.", []string{"upstream"}, nil)
+	admitInFlight = prometheus.NewDesc("sluice_admit_in_flight", "Slots taken.", []string{"upstream"}, nil)
+	admitWaiting  = prometheus.NewDesc("sluice_admit_waiting", "Requests that wait for a slot.", []string{"upstream"}, nil)
+	admitRefused  = prometheus.NewDesc("sluice_admit_refused_total", "Requests that got no slot, by why.", []string{"upstream", "reason"}, nil)
+	admitWaited   = prometheus.NewDesc("sluice_admit_wait_seconds", "How long requests have waited that got a slot; 0 for those that did not have to.",
+		[]string{"upstream"}, nil)
+
 	byTarget    = []string{"upstream", "target"}
 	upCalls     = prometheus.NewDesc("sluice_upstream_calls_total", "Calls of a target.", byTarget, nil)
 	upFailures  = prometheus.NewDesc("sluice_upstream_failures_total", "Calls that failed before a response began, by kind.", append(byTarget, "kind"), nil)
@@ -34,6 +42,7 @@ var (
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connsOpen, connsAccepted, panics, upRetries, upCalls, upFailures, upInFlight, upIdle, upHealthy, upEjections,
+		admitSlots, admitInFlight, admitWaiting, admitRefused, admitWaited,
 	} {
 		ch <- d
 	}
@@ -51,6 +60,25 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			collectTarget(ch, u.Name, &u.Targets[i])
 		}
 	}
+	for name, pool := range c.g.settings.Load().pools {
+		if pool.gate != nil {
+			collectGate(ch, name, pool.gate.Stats())
+		}
+	}
+}
+
+func collectGate(ch chan<- prometheus.Metric, name string, s admit.Stats) {
+	ch <- gauge(admitSlots, float64(s.MaxInFlight), name)
+	ch <- gauge(admitInFlight, float64(s.InFlight), name)
+	ch <- gauge(admitWaiting, float64(s.Waiting), name)
+	for why, n := range s.Refused {
+		ch <- counter(admitRefused, int64(n), name, why.String())
+	}
+	buckets := make(map[float64]uint64, len(s.Waited.Buckets))
+	for bound, n := range s.Waited.Buckets {
+		buckets[bound.Seconds()] = n
+	}
+	ch <- prometheus.MustNewConstHistogram(admitWaited, s.Waited.Count, s.Waited.Sum.Seconds(), buckets, name)
 }
 
 func collectTarget(ch chan<- prometheus.Metric, name string, t *upstream.TargetStatus) {

@@ -39,24 +39,22 @@ func (s *sharing) exchange(ctx context.Context, c *coalesce.Call[*ask, *answer])
 		a.stale = stored
 	}
 	sent := time.Now()
-	call, failure := s.call(ctx, a, a.stale)
-	if failure != nil {
-		return nil, failure
+	price := highest(c.Items(), func(a *ask) int64 { return a.price })
+	call, err := s.call(ctx, a, a.stale, price)
+	if err != nil {
+		return nil, err
 	}
-	defer func() {
-		if call != nil {
-			call.Close()
-		}
-	}()
+	defer func() { call.Close() }()
 	if a.stale != nil && call.Response().Status == 304 {
-		got, private := s.confirmed(a, call, cache.Times{Request: sent, Response: time.Now()})
+		got, private := s.confirmed(a, call.Call, cache.Times{Request: sent, Response: time.Now()})
 		if got != nil {
+			got.queued = call.queued()
 			return publish(c, got, private), nil
 		}
 		call.Close() // a 304 about something else: RFC 9111 section 4.3.3 has the request repeated without a condition
 		sent = time.Now()
-		if call, failure = s.call(ctx, a, nil); failure != nil {
-			return nil, failure
+		if call, err = s.call(ctx, a, nil, price); err != nil {
+			return nil, err
 		}
 	}
 	leave := func() { // everybody has left since the answer began: nobody may join what is cut short
@@ -67,19 +65,19 @@ func (s *sharing) exchange(ctx context.Context, c *coalesce.Call[*ask, *answer])
 }
 
 // call sends the request and returns when the final response's head has come. stored is what it asks to be confirmed, if anything.
-func (s *sharing) call(ctx context.Context, a *ask, stored *cache.Entry) (*upstream.Call, *upstream.Error) {
+func (s *sharing) call(ctx context.Context, a *ask, stored *cache.Entry, price int64) (admitted, error) {
 	head := *a.head
 	if stored != nil {
 		head.Fields = conditional(slices.Clone(head.Fields), stored)
 	}
-	call, failure := s.pool.Do(upstream.Own(ctx, &head, nil), &a.hop)
-	if failure != nil {
-		return nil, failure
+	call, err := s.pool.Do(upstream.Own(ctx, &head, nil), &a.hop, price)
+	if err != nil {
+		return admitted{}, err
 	}
 	for call.Response().Status < 200 {
 		if failure := call.NextInterim(); failure != nil {
 			call.Close()
-			return nil, failure
+			return admitted{}, failure
 		}
 	}
 	return call, nil
@@ -121,18 +119,18 @@ func publish(c *coalesce.Call[*ask, *answer], got *answer, private bool) *answer
 }
 
 // pass hands a response to those who may have it, and keeps it if it may be kept. It calls leave when all of them have left before its end.
-func (s *sharing) pass(c *coalesce.Call[*ask, *answer], a *ask, call *upstream.Call, t cache.Times, leave func()) (*answer, error) {
+func (s *sharing) pass(c *coalesce.Call[*ask, *answer], a *ask, call admitted, t cache.Times, leave func()) (*answer, error) {
 	resp := call.Response()
 	verdict := s.cache.Judge(a.head, resp, a.plan, t)
 	s.cache.Learn(a.plan, &verdict, t.Response)
-	got := &answer{target: call.Target(), resp: resp.Clone(), verdict: verdict}
+	got := &answer{target: call.Target(), queued: call.queued(), resp: resp.Clone(), verdict: verdict}
 	if resp.Length >= 0 && resp.Length <= holdHead {
 		return s.passShort(c, got, call.Body())
 	}
 	options := s.spool
 	options.Abandoned = leave
 	got.body = spool.New(options)
-	p := pump{sharing: s, call: call, to: got, held: c}
+	p := pump{sharing: s, call: call.Call, to: got, held: c}
 	if verdict.Store {
 		p.keep = newKeeper(s.cache, &got.verdict, resp.Length)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/admit"
 	"github.com/sluicegate/sluice/internal/upstream"
 )
 
@@ -52,6 +53,7 @@ func errorKinds() []string {
 		"closed",     // the gateway stops
 		"abandoned",  // all clients had left
 		"panic",      // a defect
+		"queue",      // too many waited for the upstream, or this call did for too long
 		"timeout",
 		"canceled",
 		"failed", // anything else, above all an upstream that did not answer
@@ -89,6 +91,13 @@ func failureKind(err error) string {
 		case upstream.ClientGone:
 			return "canceled"
 		}
+	}
+	var refusal *admit.Refusal
+	if errors.As(err, &refusal) {
+		if refusal.Reason == admit.Gone {
+			return "canceled"
+		}
+		return "queue"
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

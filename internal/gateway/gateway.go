@@ -2,7 +2,7 @@
 // right, and no stage imports another.
 //
 //	listener ─► identify ─► meter ─► access ─► route ─► limit ─┬─► cache ─► coalesce ─► fetch ─┐
-//	                                                           ├─► merge ──────────────────────┼─► upstream
+//	                                                           ├─► merge ──────────────────────┼─► admit ─► upstream
 //	                                                           └─► forward ────────────────────┘
 package gateway
 
@@ -11,7 +11,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -71,7 +70,7 @@ type settings struct {
 	identifier *identify.Identifier
 	rules      *limit.Rules
 	routes     []*route
-	pools      map[string]*upstream.Pool
+	pools      map[string]*backend
 	sharings   []*sharing    // of the routes that have one
 	kept       *cache.Shared // where some of them keep answers for other nodes, too; nil if none does
 	access     bool          // log every request
@@ -131,16 +130,16 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 		cfg:        cfg,
 		identifier: identify.New(&cfg.Identify),
 		rules:      g.limits.Apply(cfg),
-		pools:      make(map[string]*upstream.Pool),
+		pools:      make(map[string]*backend),
 		access:     cfg.Log.Access,
 	}
 	g.metrics.clients.max.Store(int64(cfg.Identify.MaxNames))
 	for name, u := range cfg.Upstreams {
-		if old != nil && old.pools[name] != nil && reflect.DeepEqual(old.pools[name].Config(), u) {
-			s.pools[name] = old.pools[name]
-			continue
+		var before *backend
+		if old != nil {
+			before = old.pools[name]
 		}
-		s.pools[name] = upstream.New(u, g.log)
+		s.pools[name] = newBackend(u, before, g.log)
 	}
 	for _, r := range cfg.Routes {
 		route := newRoute(r, s.pools[r.Upstream], s.rules.Set(r.Limits), g.metrics)
@@ -189,6 +188,9 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		served.Go(func() { closer(ctx) })
 	}
 	err := g.server.Shutdown(ctx)
+	for _, p := range g.settings.Load().pools {
+		p.gate.Close() // whose queue has only calls left that nobody waits for
+	}
 	g.refreshes.close()
 	g.closeCalls()
 	served.Wait()
@@ -225,9 +227,23 @@ func (g *Gateway) Limits() *limit.Stage { return g.limits }
 
 // Status is the gateway as operators see it.
 type Status struct {
-	Draining    bool              `json:"draining"`
-	Connections int               `json:"connections"`
-	Upstreams   []upstream.Status `json:"upstreams"`
+	Draining    bool             `json:"draining"`
+	Connections int              `json:"connections"`
+	Upstreams   []UpstreamStatus `json:"upstreams"`
+}
+
+// UpstreamStatus is an upstream as operators see it.
+type UpstreamStatus struct {
+	upstream.Status
+	Admission *AdmissionStatus `json:"admission,omitempty"` // nil without max_in_flight
+}
+
+// AdmissionStatus is the gate in front of an upstream.
+type AdmissionStatus struct {
+	MaxInFlight int `json:"max_in_flight"`
+	InFlight    int `json:"in_flight"` // with calls that were given up, and whose targets have not ended them
+	MaxWaiting  int `json:"max_waiting"`
+	Waiting     int `json:"waiting"`
 }
 
 // Status reports the gateway as it is now, its upstreams in the order of the configuration.
@@ -235,7 +251,7 @@ func (g *Gateway) Status() Status {
 	s := g.settings.Load()
 	st := Status{Draining: g.server.Draining(), Connections: g.server.Stats().Open}
 	for _, name := range s.cfg.UpstreamNames {
-		st.Upstreams = append(st.Upstreams, s.pools[name].Status())
+		st.Upstreams = append(st.Upstreams, s.pools[name].status())
 	}
 	return st
 }

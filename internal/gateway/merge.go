@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/admit"
 	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
@@ -29,7 +31,7 @@ type merging struct {
 	naming  []string
 	gather  *coalesce.Gather[*item, *part]
 	options *coalesce.GatherOptions[*item, *part]
-	pool    *upstream.Pool
+	pool    *backend
 }
 
 // item is one request that may be sent with others.
@@ -37,11 +39,14 @@ type item struct {
 	body []byte
 	head *http1.Request // of the call, if this item is its first
 	hop  upstream.Hop
+
+	price int64 // what it bids for a slot of the upstream
 }
 
 // part is one request's share of the answer, or the whole answer to a request that was sent by itself.
 type part struct {
 	target      string
+	queued      time.Duration // of the call, for a slot
 	status      int
 	contentType []byte
 	body        []byte
@@ -50,7 +55,7 @@ type part struct {
 // maxMergedAnswer bounds the answer to a merged call, in bytes.
 const maxMergedAnswer = 64 << 20
 
-func newMerging(r *config.Route, identify *config.Identify, gather *coalesce.Gather[*item, *part], pool *upstream.Pool) *merging {
+func newMerging(r *config.Route, identify *config.Identify, gather *coalesce.Gather[*item, *part], pool *backend) *merging {
 	if r.Merge == nil {
 		return nil
 	}
@@ -91,15 +96,18 @@ func (g *Gateway) merge(r *request) {
 	got, _, err := m.gather.Do(ctx, m.slot(r), m.item(r, body), m.options)
 	r.WhenGone(nil)
 	var failure *upstream.Error
+	var refusal *admit.Refusal
 	switch {
 	case err == nil:
-		r.target = got.target
+		r.target, r.queued = got.target, got.queued
 		g.invalidate(r, &http1.Response{Status: got.status})
 		r.answerPart(got)
 	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrClosed):
 		g.single(r)
 	case errors.As(err, &failure):
 		g.fail(r, failure)
+	case errors.As(err, &refusal):
+		g.turnAway(r, refusal)
 	default:
 		g.invalidate(r, nil) // the upstream may have done it, or be about to
 		r.failMerged(err)
@@ -191,7 +199,7 @@ func (m *merging) item(r *request, body []byte) *item {
 	hop := r.hop
 	hop.Peer, hop.Trusted = r.Remote.Addr(), false
 	hop.RequestID = bytes.Clone(hop.RequestID)
-	return &item{body: body, head: head, hop: hop}
+	return &item{body: body, head: head, hop: hop, price: r.price()}
 }
 
 // errNotMerged is an upstream that does not answer an array by an array.
@@ -200,9 +208,13 @@ var errNotMerged = errors.New("the upstream did not answer a merged request as i
 // fetch sends items as one call. It returns an error where they are to be sent again, each by itself: the upstream has refused the whole for
 // something that may be wrong with one of them, or has failed, and the configuration says so.
 func (m *merging) fetch(ctx context.Context, items []*item) ([]coalesce.Result[*part], error) {
-	whole, failure := m.send(ctx, items)
-	if failure != nil {
-		return m.failed(items, failure, !failure.Sent)
+	whole, err := m.send(ctx, items)
+	var failure *upstream.Error
+	switch {
+	case errors.As(err, &failure):
+		return m.failed(items, err, !failure.Sent)
+	case err != nil: // too many wait for the upstream, and as many calls more would not help
+		return toAll(items, err), nil
 	}
 	if whole.status/100 != 2 {
 		if len(items) == 1 {
@@ -220,7 +232,7 @@ func (m *merging) fetch(ctx context.Context, items []*item) ([]coalesce.Result[*
 	}
 	results := make([]coalesce.Result[*part], len(items))
 	for i, value := range values {
-		results[i].Value = &part{target: whole.target, status: statusOf(value), contentType: jsonType, body: value}
+		results[i].Value = &part{target: whole.target, status: statusOf(value), contentType: jsonType, body: value, queued: whole.queued}
 	}
 	return results, nil
 }
@@ -230,11 +242,16 @@ func (m *merging) failed(items []*item, err error, unserved bool) ([]coalesce.Re
 	if len(items) > 1 && (unserved || m.cfg.OnError == config.MergeEach) {
 		return nil, err
 	}
+	return toAll(items, err), nil
+}
+
+// toAll gives all of them an error.
+func toAll(items []*item, err error) []coalesce.Result[*part] {
 	results := make([]coalesce.Result[*part], len(items))
 	for i := range results {
 		results[i].Err = err
 	}
-	return results, nil
+	return results
 }
 
 var jsonType = []byte("application/json")
@@ -255,7 +272,7 @@ func statusOf(value json.RawMessage) int {
 }
 
 // send makes the call and reads the answer.
-func (m *merging) send(ctx context.Context, items []*item) (*part, *upstream.Error) {
+func (m *merging) send(ctx context.Context, items []*item) (*part, error) {
 	size := 2
 	for _, it := range items {
 		size += len(it.body) + 1
@@ -270,9 +287,10 @@ func (m *merging) send(ctx context.Context, items []*item) (*part, *upstream.Err
 	first := items[0]
 	head := *first.head
 	head.Fields = slices.Clone(head.Fields)
-	call, failure := m.pool.Do(upstream.Own(ctx, &head, append(body, ']')), &first.hop)
-	if failure != nil {
-		return nil, failure
+	price := highest(items, func(it *item) int64 { return it.price })
+	call, err := m.pool.Do(upstream.Own(ctx, &head, append(body, ']')), &first.hop, price)
+	if err != nil {
+		return nil, err
 	}
 	defer call.Close()
 	for call.Response().Status < 200 {
@@ -281,7 +299,7 @@ func (m *merging) send(ctx context.Context, items []*item) (*part, *upstream.Err
 		}
 	}
 	resp := call.Response()
-	whole := &part{target: call.Target(), status: resp.Status}
+	whole := &part{target: call.Target(), queued: call.queued(), status: resp.Status}
 	if kind, ok := resp.Get("content-type"); ok {
 		whole.contentType = bytes.Clone(kind)
 	}

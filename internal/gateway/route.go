@@ -8,7 +8,6 @@ import (
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/limit"
-	"github.com/sluicegate/sluice/internal/upstream"
 )
 
 // route is one entry of the configuration's routes.
@@ -16,7 +15,7 @@ type route struct {
 	path       []byte // what the path must be, or begin with
 	prefix     bool
 	methods    []string // empty: all
-	pool       *upstream.Pool
+	pool       *backend
 	maxBody    int64
 	metrics    *routeMetrics
 	limits     *limit.Set
@@ -26,7 +25,7 @@ type route struct {
 	name       string   // what limits per route count it by
 }
 
-func newRoute(cfg *config.Route, pool *upstream.Pool, limits *limit.Set, m *metrics) *route {
+func newRoute(cfg *config.Route, pool *backend, limits *limit.Set, m *metrics) *route {
 	path, prefix := strings.CutSuffix(cfg.Path, "*")
 	return &route{
 		path:    []byte(path),

@@ -32,8 +32,9 @@ type request struct {
 	payments []payment        // for what the client bought
 	out      upstream.Request // the client's, on its way to the upstream
 	hop      upstream.Hop
-	target   string // who answered, "" if no upstream did
-	gone     bool   // the client left before it was answered
+	target   string        // who answered, "" if no upstream did
+	gone     bool          // the client left before it was answered
+	queued   time.Duration // for a slot of the upstream
 	idBuf    [32]byte
 
 	// On a route whose answers are shared:
@@ -155,26 +156,26 @@ func (g *Gateway) forward(r *request) {
 		r.refuse(problem.BodyTooLarge, "the body is longer than this route allows")
 		return
 	}
-	call, failure := r.call(&r.Request)
-	if failure != nil {
-		g.fail(r, failure)
+	call, err := r.call(&r.Request)
+	if err != nil {
+		g.unanswered(r, err)
 		return
 	}
 	defer call.Close()
-	r.target = call.Target()
-	if err := g.relay(r, call); err != nil {
+	r.target, r.queued = call.Target(), call.queued()
+	if err := g.relay(r, call.Call); err != nil {
 		g.breakOff(r, err)
 	}
 }
 
 // call makes the request's own call. head is its head, or another one in its place.
-func (r *request) call(head *http1.Request) (*upstream.Call, *upstream.Error) {
+func (r *request) call(head *http1.Request) (admitted, error) {
 	r.hop.Peer, r.hop.Trusted, r.hop.MaxBody = r.Remote.Addr(), r.client.Trusted, r.route.maxBody
 	r.out = upstream.Request{Request: head, Body: &r.Body, Start: r.Start, From: r.Exchange}
 	if r.body != nil {
 		r.out.Body = r.body
 	}
-	return r.route.pool.Do(&r.out, &r.hop)
+	return r.route.pool.Do(&r.out, &r.hop, r.price())
 }
 
 // breakOff ends a request whose response could not be passed on to its end.
@@ -272,6 +273,7 @@ func (g *Gateway) logAccess(r *request, status int, took time.Duration) {
 		slog.String("limit", r.limitedBy()),
 		slog.Int("status", status),
 		slog.Int64("bytes", r.Written()),
+		slog.Float64("queued_ms", float64(r.queued.Microseconds())/1000),
 		slog.Float64("took_ms", float64(took.Microseconds())/1000))
 }
 

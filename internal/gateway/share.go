@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/admit"
 	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/problem"
@@ -100,7 +101,7 @@ func (r *request) ask(stored *cache.Entry) *ask {
 	hop := r.hop
 	hop.Peer, hop.Trusted = r.Remote.Addr(), r.client.Trusted
 	hop.RequestID = bytes.Clone(hop.RequestID)
-	return &ask{head: r.Request.Clone(), hop: hop, plan: r.plan.Clone(), stale: stored}
+	return &ask{head: r.Request.Clone(), hop: hop, plan: r.plan.Clone(), stale: stored, price: r.price()}
 }
 
 // whole has the call ask for the whole: the client may have asked with HEAD, for a part, or whether it has the answer already.
@@ -114,6 +115,7 @@ func (a *ask) whole() *ask {
 // settle answers a request whose wait ended without an answer.
 func (g *Gateway) settle(r *request, err error, stored *cache.Entry) {
 	var failure *upstream.Error
+	var refusal *admit.Refusal
 	switch {
 	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrNotShared), errors.Is(err, coalesce.ErrClosed):
 		g.alone(r, stored)
@@ -123,6 +125,8 @@ func (g *Gateway) settle(r *request, err error, stored *cache.Entry) {
 		r.answerStale(stored)
 	case errors.As(err, &failure):
 		g.fail(r, failure)
+	case errors.As(err, &refusal):
+		g.turnAway(r, refusal)
 	default: // a defect of our own, which the log tells once for the call
 		r.refuse(problem.Internal, "the call that this request shared has failed")
 	}
@@ -139,7 +143,7 @@ func (g *Gateway) deliver(r *request, got *answer, o *coalesce.Outcome, stored *
 		got.decline()
 		return false
 	}
-	r.target = got.target
+	r.target, r.queued = got.target, got.queued
 	status := cache.StatusField{Forward: cache.ForwardFor(r.plan, state), Stored: got.verdict.Store, Collapsed: o.Role != coalesce.Leader}
 	if got.entry != nil {
 		status.Status = 304
@@ -196,6 +200,7 @@ func serverFailed(status int) bool {
 // refresh has a stored answer confirmed, or replaced, after it was used.
 func (g *Gateway) refresh(r *request, stored *cache.Entry) {
 	s, key, a := r.route.sharing, r.route.sharing.slot(r.plan), r.ask(stored).whole()
+	a.price = 0 // nobody waits for it
 	g.refreshes.start(key, func(ctx context.Context) {
 		got, _, err := s.group.Do(ctx, key, a, &s.strict) // a call that is ending would only bring what is stored
 		if err != nil || got.body == nil {

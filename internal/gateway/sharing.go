@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"reflect"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
 	"github.com/sluicegate/sluice/flush"
@@ -24,7 +25,7 @@ type sharing struct {
 	group  *answers
 	waits  coalesce.Options[*ask, *answer]
 	strict coalesce.Options[*ask, *answer] // for requests that ask for an answer of their own time
-	pool   *upstream.Pool
+	pool   *backend
 	spool  spool.Options
 }
 
@@ -38,11 +39,13 @@ type ask struct {
 	hop   upstream.Hop
 	plan  *cache.Plan
 	stale *cache.Entry // what the upstream may confirm; nil if nothing is stored
+	price int64        // what it bids for a slot of the upstream
 }
 
 // answer is what a call has brought. It is the same for all who wait, and they only read it.
 type answer struct {
 	target  string
+	queued  time.Duration // of the call, for a slot
 	resp    *http1.Response
 	verdict cache.Verdict
 	short   []byte        // the body, if it is short and its length was declared: then it is here before the answer is passed on
@@ -55,7 +58,7 @@ type answer struct {
 var sharings atomic.Uint64 // numbers them
 
 // newSharing returns how the answers of a route are shared, nil if they are not.
-func (g *Gateway) newSharing(r *config.Route, identify *config.Identify, pool *upstream.Pool) *sharing {
+func (g *Gateway) newSharing(r *config.Route, identify *config.Identify, pool *backend) *sharing {
 	if r.Cache == nil && r.Coalesce == nil {
 		return nil
 	}
@@ -132,7 +135,7 @@ func namingFields(c *config.Identify) (names []string) {
 }
 
 // same reports whether it can go on for a route of a new configuration.
-func (s *sharing) same(r *config.Route, identify *config.Identify, old *config.Identify, pool *upstream.Pool) bool {
+func (s *sharing) same(r *config.Route, identify *config.Identify, old *config.Identify, pool *backend) bool {
 	return s.pool == pool && reflect.DeepEqual(s.cfg, r) && reflect.DeepEqual(namingFields(identify), namingFields(old))
 }
 

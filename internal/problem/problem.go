@@ -45,6 +45,8 @@ var (
 	NotImplemented    = own("not-implemented", "The method is not served here", 501)
 	UpstreamFailed    = own("upstream-unreachable", "The upstream could not be reached", 502)
 	UpstreamInvalid   = own("upstream-bad-response", "The upstream's response is malformed", 502)
+	QueueFull         = own("queue-full", "Too many requests wait for the upstream", 503)
+	QueueTimeout      = own("queue-timeout", "The upstream had no room for the request in time", 503)
 	NoTarget          = own("upstream-unavailable", "The upstream has no healthy target", 503)
 	LimitUnavailable  = own("limit-unavailable", "A limit could not be decided", 503)
 	UpstreamTimeout   = own("upstream-timeout", "The upstream did not answer in time", 504)
@@ -70,7 +72,7 @@ var (
 // All lists every type, for the documentation's test.
 var All = []*Type{
 	BadRequest, AccessDenied, NotFound, RequestTimeout, BodyTooLarge, URITooLong, ExpectationFailed, QuotaExceeded, HeaderTooLarge,
-	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, LimitUnavailable, UpstreamTimeout, NotCached,
+	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, QueueFull, QueueTimeout, LimitUnavailable, UpstreamTimeout, NotCached,
 	InvalidOrder, InvalidParameter, UnknownUser, UnknownBid, MethodNotAllowed, TotalOutOfRange, UnsupportedMediaType, KeyReused, MarketFull,
 	MarketUnavailable, OutcomeUnknown, TooManyStreams,
 }

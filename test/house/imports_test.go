@@ -47,9 +47,8 @@ var allowed = map[string][]string{
 	"internal/redislimit": {"gcra", "internal/lease", "internal/rate"},
 
 	// what puts them together
-	"internal/gateway": {"coalesce", "flush", "gcra", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
+	"internal/gateway": {"coalesce", "flush", "gcra", "internal/admit", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
 		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "internal/wallet", "window"},
-		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "window"},
 	"internal/rls":   {"internal/limit", "internal/rate"},
 	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/meter", "internal/version"},
 
