@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/internal/admit"
 	"github.com/sluicegate/sluice/internal/arrivals"
 	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/upstream"
@@ -220,7 +221,8 @@ func TestErrorKinds(t *testing.T) {
 		"abandoned":  {coalesce.ErrAbandoned},
 		"panic":      {&coalesce.PanicError{Value: context.Canceled}},
 		"timeout":    {context.DeadlineExceeded, &upstream.Error{Kind: upstream.HeaderTimeout}, &upstream.Error{Kind: upstream.TotalTimeout}},
-		"canceled":   {fmt.Errorf("reading: %w", context.Canceled), &upstream.Error{Kind: upstream.ClientGone}},
+		"canceled":   {fmt.Errorf("reading: %w", context.Canceled), &upstream.Error{Kind: upstream.ClientGone}, &admit.Refusal{Reason: admit.Gone}},
+		"queue":      {&admit.Refusal{Reason: admit.Full}, &admit.Refusal{Reason: admit.TimedOut}},
 		"failed":     {errors.New("whatever"), &upstream.Error{Kind: upstream.Connect}},
 	} {
 		for _, err := range errs {

@@ -255,8 +255,12 @@ type gatewayStatus struct {
 	Draining    bool
 	Connections int
 	Upstreams   []struct {
-		Name    string
-		Retries int
+		Name      string
+		Retries   int
+		Admission struct {
+			InFlight int `json:"in_flight"`
+			Waiting  int
+		}
 		Targets []struct {
 			Address string
 			Healthy bool
