@@ -1,9 +1,9 @@
 // Package gateway puts the stages in their order. It is the one place that knows it: a request only moves to the
 // right, and no stage imports another.
 //
-//	listener ─► identify ─► meter ─► access ─► route ─► limit ─┬─► cache ─► coalesce ─► fetch ─┐
-//	                                                           ├─► merge ──────────────────────┼─► admit ─► upstream
-//	                                                           └─► forward ────────────────────┘
+//	listener ─► identify ─► meter ─► access ─► route ─► limit ─► wallet ─┬─► cache ─► coalesce ─► fetch ─┐
+//	                                                                     ├─► merge ──────────────────────┼─► admit ─► upstream
+//	                                                                     └─► forward ────────────────────┘
 package gateway
 
 import (
