@@ -21,7 +21,9 @@ type story struct {
 
 func tell(t *testing.T, cfg *config.Upstream, run func(s *story)) {
 	synctest.Test(t, func(t *testing.T) {
-		run(&story{T: t, gate: admit.New(cfg)})
+		s := &story{T: t, gate: admit.New(cfg)}
+		defer s.gate.Close() // so that nobody waits in vain when the test fails
+		run(s)
 	})
 }
 
@@ -195,6 +197,7 @@ func (h *handover) WhenGone(a http1.Aborter) {
 func TestSlotGivenToClientThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := admit.New(limited(1, nil))
+		defer g.Close() // so that nobody waits in vain when the test fails
 		first, _ := g.Enter(&client{}, 0)
 		next := enter(g, 0)
 		synctest.Wait()

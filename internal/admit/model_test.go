@@ -127,32 +127,31 @@ func upstreams() *rapid.Generator[*config.Upstream] {
 	return rapid.Custom(func(t *rapid.T) *config.Upstream {
 		u := &config.Upstream{MaxInFlight: rapid.IntRange(1, 4).Draw(t, "slots")}
 		u.Queue.Max = rapid.IntRange(0, 6).Draw(t, "max")
-		u.Queue.Timeout = time.Duration(rapid.IntRange(1, 5000).Draw(t, "timeout")) * time.Millisecond
+		u.Queue.Timeout = time.Duration(rapid.IntRange(1, 20_000).Draw(t, "timeout")) * time.Millisecond
 		u.Queue.Order = rapid.SampledFrom([]config.QueueOrder{config.OrderPrice, config.OrderPrice, config.OrderFIFO}).Draw(t, "order")
 		u.Queue.Age.Rate = rapid.SampledFrom([]rate.Rate{
-			{}, {Count: 1, Period: time.Second}, {Count: 2, Period: time.Second}, {Count: 1000, Period: time.Second},
+			{}, {Count: 1, Period: time.Second}, {Count: 2, Period: time.Second}, {Count: 20, Period: time.Second}, {Count: 1000, Period: time.Second},
 		}).Draw(t, "age")
 		return u
 	})
 }
 
+// steps draws what happens: more comes than goes, and time passes in small pieces and in large ones.
 func steps() *rapid.Generator[[]step] {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		s := step{what: rapid.SampledFrom([]string{
-			"enter", "enter", "enter", "enter", "release", "release", "leave", "pass", "pass", "apply", "close",
+			"enter", "enter", "enter", "enter", "release", "release", "release", "leave", "pass", "pass", "pass", "seldom",
 		}).Draw(t, "what"), n: rapid.IntRange(0, 9).Draw(t, "n")}
-		switch s.what {
-		case "pass":
-			s.n = rapid.IntRange(0, 2000).Draw(t, "ms")
-		case "apply":
-			s.cfg = upstreams().Draw(t, "rules")
-		case "close":
-			if s.n > 0 { // seldom
-				s.what = "enter"
-			}
+		switch {
+		case s.what == "pass":
+			s.n = rapid.IntRange(0, rapid.SampledFrom([]int{2, 50, 2000}).Draw(t, "scale")).Draw(t, "ms")
+		case s.what == "seldom" && s.n < 4:
+			s.what, s.cfg = "apply", upstreams().Draw(t, "rules")
+		case s.what == "seldom" && s.n == 9:
+			s.what = "close"
 		}
 		return s
-	}), 1, 80)
+	}), 20, 150)
 }
 
 // A gate does what the model does, whatever happens.
