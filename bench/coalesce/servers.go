@@ -13,6 +13,7 @@ import (
 // servers are the processes that are measured.
 type servers struct {
 	bench         *harness.Bench
+	sluice        string // the program
 	listen, admin string // the gateway's
 	origin        string
 	gateway       *exec.Cmd
@@ -23,8 +24,8 @@ type servers struct {
 // in how they share, and in nothing else.
 func start(b *harness.Bench) *servers {
 	s := &servers{bench: b, listen: harness.FreeAddr(), admin: harness.FreeAddr(), origin: harness.FreeAddr()}
-	sluice := b.Build("./cmd/sluice")
-	b.Start(s.origin, sluice, "origin", "--listen", s.origin)
+	s.sluice = b.Build("./cmd/sluice")
+	b.Start(s.origin, s.sluice, "origin", "--listen", s.origin)
 	s.config = fmt.Sprintf(`
 listen: %s
 admin: {listen: %s, pprof: true}
@@ -39,7 +40,7 @@ routes:
 	for _, r := range routes() {
 		s.config += fmt.Sprintf("  - {path: %s/*, upstream: origin, coalesce: {policy: %s, freshness: %s}}\n", r.path(), r.policy, r.freshness)
 	}
-	s.gateway = b.Start(s.listen, sluice, "serve", "-c", b.Write("sluice.yaml", []byte(s.config)))
+	s.gateway = b.Start(s.listen, s.sluice, "serve", "-c", b.Write("sluice.yaml", []byte(s.config)))
 	return s
 }
 
