@@ -296,6 +296,105 @@ func TestSharingAcrossVersions(t *testing.T) {
 	o.expectNone()
 }
 
+// Those who leave in the middle of a large answer take nothing from those who stay, even from one who was last in reading.
+func TestLeaversLeaveTheRest(t *testing.T) {
+	t.Parallel()
+	const size = 20 << 20
+	want := digest(t, noise(1, size))
+	calls := make(chan struct{}, 10)
+	origin := serveHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		calls <- struct{}{}
+		io.CopyBuffer(struct{ io.Writer }{w}, noise(1, size), make([]byte, 256<<10))
+	})
+	g := serve(t, sharingOf(origin, "coalesce: {hold: 1m, max_batch: 4}"))
+	var conns []*rawConn
+	for range 4 {
+		c := dial(t, g.addr())
+		c.send("GET /large HTTP/1.1\r\nHost: e2e\r\n\r\n")
+		conns = append(conns, c)
+	}
+	for i, c := range conns[1:] {
+		resp, err := http.ReadResponse(c.br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, resp.Body, int64(i+1)*size/4); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	g.awaitUnderWay(1)
+	resp, err := http.ReadResponse(conns[0].br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := digest(t, resp.Body); got != want {
+		t.Errorf("the one who stayed got the SHA-256 %s, expected %s", got, want)
+	}
+	if len(calls) != 1 {
+		t.Errorf("%d calls", len(calls))
+	}
+}
+
+// Requests that come one behind the other on a connection are answered in their order, whatever each waits for.
+func TestSharingOfPipelinedRequests(t *testing.T) {
+	t.Parallel()
+	o := newHeldOrigin(t)
+	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 2}"))
+	one, two := dial(t, g.addr()), dial(t, g.addr())
+	for _, c := range []*rawConn{one, two} {
+		c.send(strings.Repeat("GET /a HTTP/1.1\r\nHost: e2e\r\n\r\nGET /b HTTP/1.1\r\nHost: e2e\r\n\r\n", 2))
+	}
+	for range 4 {
+		c := o.next()
+		c.answer("answer to " + c.RequestURI)
+	}
+	for _, c := range []*rawConn{one, two} {
+		for _, path := range []string{"/a", "/b", "/a", "/b"} {
+			c.read("GET").expect(t, 200, "answer to "+path)
+		}
+	}
+	o.expectNone()
+}
+
+// Those who wait while the configuration changes are answered, by the upstream that they came for.
+func TestReloadWithWaiters(t *testing.T) {
+	t.Parallel()
+	o, later := newHeldOrigin(t), newHeldOrigin(t)
+	const how = "coalesce: {hold: 500ms, max_batch: 100}"
+	g := serve(t, sharingOf(o.url, how))
+	held := visit(t, "GET", g.url+"/held")
+	call := o.next()
+	var waiting []*visitor
+	for range 3 {
+		waiting = append(waiting, visit(t, "GET", g.url+"/waits"))
+	}
+	g.awaitUnderWay(4)
+	g.rewrite(sharingOf(later.url, how))
+	g.reload().expect(t, 200, "reloaded")
+	call.answer("old")
+	held.expect(200, "old")
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case c := <-o.calls: // one, unless some came late
+				c.answer("old, too")
+			case <-done:
+				return
+			}
+		}
+	}()
+	for _, v := range waiting {
+		v.expect(200, "old, too")
+	}
+	after := visit(t, "GET", g.url+"/waits")
+	later.next().answer("new")
+	after.expect(200, "new")
+	later.expectNone()
+}
+
 // On SIGTERM those who wait for others are served at once: nobody else will come.
 func TestShutdownServesThoseWhoWait(t *testing.T) {
 	t.Parallel()
