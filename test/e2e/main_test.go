@@ -6,8 +6,10 @@
 //
 // These variables make the suite do more, or do it differently:
 //
-//	SLUICE_E2E_FULL=1   large bodies are 1 GiB instead of 256 MiB (128 MiB with the race detector)
-//	SLUICE_SOAK=1       the soak test sends 1,000,000 requests and aborts 10,000; run it with -run Soak -timeout 60m -v
+//	SLUICE_E2E_FULL=1   large bodies are 1 GiB instead of 256 MiB (128 MiB with the race detector), and 100 clients share
+//	                    one of 100 MiB instead of 50 one of 20 MiB
+//	SLUICE_SOAK=1       the soak tests send 1,000,000 requests each; run them with -run Soak -timeout 60m -v, that of
+//	                    shared answers with -race, too
 //	SLUICE_BIN=PATH     test this program instead of building one
 //	CI=true             a peer that is not installed is a failure, and not a reason to skip
 package e2e_test
