@@ -33,10 +33,8 @@ func (s *sharing) exchange(ctx context.Context, c *coalesce.Call[*ask, *answer])
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := c.Items()[0]
-	if stored, state := s.cache.LookupShared(ctx, a.plan, a.head, time.Now()); state.Usable() {
+	if stored := s.find(ctx, a); stored != nil {
 		return publish(c, &answer{entry: stored}, false), nil
-	} else if stored != nil {
-		a.stale = stored
 	}
 	sent := time.Now()
 	price := highest(c.Items(), func(a *ask) int64 { return a.price })
@@ -62,6 +60,30 @@ func (s *sharing) exchange(ctx context.Context, c *coalesce.Call[*ask, *answer])
 		cancel()
 	}
 	return s.pass(c, a, call, cache.Times{Request: sent, Response: time.Now()}, leave)
+}
+
+// find looks for a stored answer once more, and returns it if it answers the request. In this node's store there may be one now:
+//
+//	a call is under way           a request finds nothing stored
+//	its answer is stored
+//	the call ends                 the request waits for another call
+//
+// In the second level there may be one from another node. Either may be something to be confirmed, too.
+func (s *sharing) find(ctx context.Context, a *ask) *cache.Entry {
+	now := time.Now()
+	stored, state := s.cache.Lookup(a.plan, now)
+	if state != cache.Fresh {
+		if found, as := s.cache.LookupShared(ctx, a.plan, a.head, now); found != nil {
+			stored, state = found, as
+		}
+	}
+	if state == cache.Fresh || state.Usable() && !a.fresh {
+		return stored
+	}
+	if stored != nil {
+		a.stale = stored
+	}
+	return nil
 }
 
 // call sends the request and returns when the final response's head has come. stored is what it asks to be confirmed, if anything.

@@ -106,6 +106,7 @@ func (r *request) ask(stored *cache.Entry) *ask {
 
 // whole has the call ask for the whole: the client may have asked with HEAD, for a part, or whether it has the answer already.
 func (a *ask) whole() *ask {
+	a.fresh = true
 	a.head.Method = []byte("GET")
 	a.head.Fields = slices.DeleteFunc(a.head.Fields, func(f http1.Field) bool { return cache.AsksAfter(&f) })
 	a.plan.Whole()
@@ -147,7 +148,7 @@ func (g *Gateway) deliver(r *request, got *answer, o *coalesce.Outcome, stored *
 	status := cache.StatusField{Forward: cache.ForwardFor(r.plan, state), Stored: got.verdict.Store, Collapsed: o.Role != coalesce.Leader}
 	if got.entry != nil {
 		status.Status = 304
-		if got.resp == nil { // from the store of all nodes
+		if got.resp == nil { // from a store, and nobody was asked
 			status = cache.StatusField{Hit: true, HasTTL: true, TTL: got.entry.TTL(r.Start), Collapsed: status.Collapsed}
 		}
 		r.answerStored(got.entry, status)

@@ -40,6 +40,7 @@ type ask struct {
 	plan  *cache.Plan
 	stale *cache.Entry // what the upstream may confirm; nil if nothing is stored
 	price int64        // what it bids for a slot of the upstream
+	fresh bool         // nothing stale will do, although it may be used
 }
 
 // answer is what a call has brought. It is the same for all who wait, and they only read it.
