@@ -39,6 +39,12 @@ type counterProcess struct {
 func startCounter(t *testing.T, file, before string, args ...string) *counterProcess {
 	t.Helper()
 	args = append([]string{"sluice", "counter", "--listen-address", "127.0.0.1:0", "--persistence-file", file}, args...)
+	return startProcess(t, before, "counter is listening", args...)
+}
+
+// startProcess starts a program and waits for the line of its log that says where it listens.
+func startProcess(t *testing.T, before, listening string, args ...string) *counterProcess {
+	t.Helper()
 	p := &counterProcess{t: t, cmd: exec.Command("sh", append([]string{"-c", before + ` exec "$@"`, "sh"}, args...)...)}
 	p.more = sync.NewCond(&p.mu)
 	stderr, err := p.cmd.StderrPipe()
@@ -51,7 +57,7 @@ func startCounter(t *testing.T, file, before string, args ...string) *counterPro
 	t.Cleanup(func() { p.cmd.Process.Kill() })
 	go p.collect(stderr)
 	var line struct{ URL, Listen string }
-	if err := json.Unmarshal([]byte(p.waitLog("counter is listening", 1)), &line); err != nil {
+	if err := json.Unmarshal([]byte(p.waitLog(listening, 1)), &line); err != nil {
 		t.Fatal(err)
 	}
 	p.url, p.addr = line.URL, line.Listen
