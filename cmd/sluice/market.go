@@ -121,6 +121,9 @@ func runMarket(cmd *cobra.Command, f marketFlags) error {
 	return n.serve(ctx, stop)
 }
 
+// slowOpen is after how long it is logged that the log is not read yet: NATS may be away, or the log long.
+const slowOpen = 3 * time.Second
+
 // open binds the listeners, so that a taken port is found before anything starts, and restores the market.
 func (n *marketNode) open(ctx context.Context) (err error) {
 	if n.listener, err = net.Listen("tcp", n.flags.listen); err != nil {
@@ -141,6 +144,8 @@ func (n *marketNode) open(ctx context.Context) (err error) {
 	if n.broker, err = n.connect(); err != nil {
 		return err
 	}
+	slow := time.AfterFunc(slowOpen, func() { n.log.Warn("the market opens when its log is read", "nats", n.flags.nats != "", "waited", slowOpen.String()) })
+	defer slow.Stop()
 	n.market, err = market.Open(ctx, market.Options{Dir: n.dir, Broker: n.broker, Log: n.log, SnapshotEvery: n.flags.snapshotEvery})
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func (a *Admin) Stop(ctx context.Context) {
 }
 
 func (a *Admin) ready(w http.ResponseWriter, _ *http.Request) {
-	err := errors.New("the log is being replayed")
+	err := errors.New("starting: the log is not read to its end yet")
 	if s := a.server.Load(); s != nil {
 		err = s.Ready()
 	}
