@@ -144,7 +144,9 @@ func (n *marketNode) open(ctx context.Context) (err error) {
 	if n.broker, err = n.connect(); err != nil {
 		return err
 	}
-	slow := time.AfterFunc(slowOpen, func() { n.log.Warn("the market opens when its log is read", "nats", n.flags.nats != "", "waited", slowOpen.String()) })
+	slow := time.AfterFunc(slowOpen, func() {
+		n.log.Warn("the market opens when its log is read", "nats", n.flags.nats != "", "waited", slowOpen.String())
+	})
 	defer slow.Stop()
 	n.market, err = market.Open(ctx, market.Options{Dir: n.dir, Broker: n.broker, Log: n.log, SnapshotEvery: n.flags.snapshotEvery})
 	if err != nil {

@@ -96,7 +96,9 @@ func BenchmarkMemory(b *testing.B) {
 		return m.HeapAlloc
 	}
 	for name, command := range map[string]func(i uint64) market.Command{
-		"bid": func(i uint64) market.Command { return market.Command{Kind: "buy", Name: "u", Volume: 1, Price: i % 1000} },
+		"bid": func(i uint64) market.Command {
+			return market.Command{Kind: "buy", Name: "u", Volume: 1, Price: i % 1000}
+		},
 		"bid and user": func(i uint64) market.Command {
 			return market.Command{Kind: "buy", Name: fmt.Sprintf("user-%08d", i), Volume: 1, Price: i % 1000}
 		},

@@ -266,4 +266,3 @@ func TestDescriptionsExamples(t *testing.T) {
 		}
 	}
 }
-

@@ -107,7 +107,7 @@ func TestPaths(t *testing.T) {
 func TestBadParameters(t *testing.T) {
 	n := serve(t, t.TempDir())
 	n.buy("a&b=ü", 3, 1)
-	n.get("/allocation?username=" + url.QueryEscape("a&b=ü")).is(t, 200, "0")
+	n.get("/allocation?username="+url.QueryEscape("a&b=ü")).is(t, 200, "0")
 	for target, field := range map[string]string{
 		"/allocation":                         "username",
 		"/allocation?":                        "username",

@@ -132,7 +132,9 @@ func TestLeases(t *testing.T) {
 	take := func(n byte, name string, units uint64) market.Command {
 		return market.Command{Kind: "lease", Key: id(n), Name: name, Volume: units}
 	}
-	back := func(n byte, left uint64) market.Command { return market.Command{Kind: "return", Key: id(n), Volume: left} }
+	back := func(n byte, left uint64) market.Command {
+		return market.Command{Kind: "return", Key: id(n), Volume: left}
+	}
 	m.do(take(1, "a", 10), market.Reply{Outcome: market.NotFound})
 	m.do(bid("a", 100, 1), market.Reply{ID: 1, Rest: 100})
 	m.do(bid("b", 5, 0), market.Reply{ID: 2, Rest: 5})
