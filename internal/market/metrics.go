@@ -36,9 +36,10 @@ func (k kind) String() string { return kindNames[k] }
 
 // A gauge is a figure that is read from the state.
 type gauge struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	read func(*reading) float64
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	read   func(*reading) float64
+	always bool // also when the journal has stopped, and the state can't be read
 }
 
 // A reading is all figures as of one moment.
@@ -69,7 +70,7 @@ func (m *metrics) init() {
 		return 0
 	}
 	add := func(name, help string, t prometheus.ValueType, read func(*reading) float64) {
-		m.state = append(m.state, gauge{prometheus.NewDesc("sluice_market_"+name, help, nil, nil), t, read})
+		m.state = append(m.state, gauge{prometheus.NewDesc("sluice_market_"+name, help, nil, nil), t, read, name == "up" || name == "ready"})
 	}
 	add("users", "Users who ever placed an order.", prometheus.GaugeValue, func(r *reading) float64 { return float64(r.stats.Users) })
 	add("open_bids", "Bids that are open.", prometheus.GaugeValue, func(r *reading) float64 { return float64(r.stats.Book.Bids) })
@@ -120,6 +121,8 @@ func (m *Market) Collect(ch chan<- prometheus.Metric) {
 	r := reading{status: m.Status(), ready: m.Ready() == nil}
 	r.running = m.Read(func(s *State) { r.stats = s.Stats() }) == nil
 	for _, g := range m.metrics.state {
-		ch <- prometheus.MustNewConstMetric(g.desc, g.kind, g.read(&r))
+		if r.running || g.always {
+			ch <- prometheus.MustNewConstMetric(g.desc, g.kind, g.read(&r))
+		}
 	}
 }
