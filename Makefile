@@ -35,8 +35,6 @@ soak: ## a million requests, aborted connections, nodes killed and power cut: no
 	SLUICE_SOAK=1 $(GO) test ./test/e2e -run 'TestSoak$$' -count 1 -v -timeout 60m
 	SLUICE_SOAK=1 $(GO) test -race ./test/e2e -run TestSharedSoak -count 1 -v -timeout 60m
 	SLUICE_SOAK=1 $(GO) test ./internal/journal -count 1 -v -timeout 60m
-soak: ## a million requests and ten thousand aborted connections, ten million commands to the book and to the market
-	SLUICE_SOAK=1 $(GO) test ./test/e2e -run Soak -count 1 -v -timeout 60m
 	SLUICE_SOAK=1 $(GO) test ./book -run Seeds -count 1 -timeout 60m
 	SLUICE_SOAK=1 $(GO) test ./internal/market -run Model -count 1 -timeout 60m
 

@@ -117,15 +117,19 @@ func readOrder(x *http1.Exchange, p *posted, s schema) (key *ID, ok bool) {
 	return key, true
 }
 
-// jsonBody reports whether the Content-Type is JSON, or isn't there. Forms and plain text are refused: they are what a page of any site can
-// make a browser send.
+// jsonBody reports whether the Content-Type is JSON, or isn't there, or is what curl says of -d. Browsers tell where a form comes from, and
+// theirs are refused, as plain text is: they are what a page of any site can make a browser send.
 func jsonBody(x *http1.Exchange) bool {
 	value, ok := x.Get("content-type")
 	if !ok {
 		return true
 	}
 	name, _, _ := bytes.Cut(value, []byte(";"))
-	return http1.EqualFold(bytes.TrimRight(name, " \t"), jsonType)
+	name = bytes.TrimRight(name, " \t")
+	if _, fromPage := x.Get("origin"); !fromPage && http1.EqualFold(name, "application/x-www-form-urlencoded") {
+		return true
+	}
+	return http1.EqualFold(name, jsonType)
 }
 
 // readKey returns what the log has of the Idempotency-Key, nil without one.

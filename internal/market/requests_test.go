@@ -58,7 +58,8 @@ func TestHeads(t *testing.T) {
 		{[]string{"Content-Type", "application/json"}, ""},
 		{[]string{"Content-Type", "Application/JSON ; charset=utf-8"}, ""},
 		{[]string{"Content-Type", "text/json"}, "unsupported-media-type"},
-		{[]string{"Content-Type", "application/x-www-form-urlencoded"}, "unsupported-media-type"},
+		{[]string{"Content-Type", "application/x-www-form-urlencoded"}, ""}, // as curl -d says
+		{[]string{"Content-Type", "application/x-www-form-urlencoded", "Origin", "http://a"}, "unsupported-media-type"},
 		{[]string{"Content-Type", "application/jsonp"}, "unsupported-media-type"},
 		{[]string{"Content-Type", ""}, "unsupported-media-type"},
 		{[]string{"Idempotency-Key", strings.Repeat("k", 255)}, ""},
