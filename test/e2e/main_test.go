@@ -25,19 +25,23 @@ import (
 // binaryEnv holds the path of the program under test.
 const binaryEnv = "SLUICE_BIN"
 
+// programsEnv holds the directory for programs that tests build; it goes when they have ended.
+const programsEnv = "SLUICE_E2E_PROGRAMS"
+
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 // buildAndRun builds the program once, with the race detector if the tests have it, and runs the tests.
 func buildAndRun(m *testing.M) int {
-	if os.Getenv(binaryEnv) != "" {
-		return m.Run()
-	}
 	dir, err := os.MkdirTemp("", "sluice-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	os.Setenv(programsEnv, dir)
+	if os.Getenv(binaryEnv) != "" {
+		return m.Run()
+	}
 	binary := filepath.Join(dir, "sluice")
 	args := []string{"build", "-o", binary}
 	if raceEnabled {
