@@ -47,8 +47,8 @@ func (c *marketCluster) say(format string, args ...any) {
 	c.t.Logf("%6.1fs %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// agree waits until all nodes at rest have applied the same, and compares all that can be read of them.
-func (c *marketCluster) agree() marketBooks {
+// settle waits until all nodes at rest have applied the same. Then they have applied all: each has what it answered itself.
+func (c *marketCluster) settle() {
 	c.t.Helper()
 	totals := func(i int) (s marketTotals) {
 		fetch(c.t, c.nodes[i].url+"/stats", &s)
@@ -62,6 +62,12 @@ func (c *marketCluster) agree() marketBooks {
 		}
 		return true
 	})
+}
+
+// agree waits until all nodes at rest have applied the same, and compares all that can be read of them.
+func (c *marketCluster) agree() marketBooks {
+	c.t.Helper()
+	c.settle()
 	first := readBooks(c.t, c.nodes[0].url)
 	for i := range c.nodes {
 		if b := readBooks(c.t, c.nodes[i].url); !reflect.DeepEqual(b, first) {
@@ -69,6 +75,15 @@ func (c *marketCluster) agree() marketBooks {
 		}
 	}
 	return first
+}
+
+// Orders that three nodes take at once are those of one plain book.
+func TestMarketClusterLinearizable(t *testing.T) {
+	t.Parallel()
+	c := startMarketCluster(t, 3)
+	f := newFloor(t, c.nodes[0].url, c.nodes[1].url, c.nodes[2].url)
+	f.settle = c.settle
+	f.checkAll(histories() / 5)
 }
 
 // Nodes and NATS servers are killed and frozen in turn, under orders at every node: all nodes agree afterwards, and what was answered is there.

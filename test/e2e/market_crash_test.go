@@ -34,36 +34,71 @@ func TestMarketKilled(t *testing.T) {
 }
 
 func killAgainAndAgain(t *testing.T, kills int) {
-	dir, nodes := t.TempDir(), newPlaces(1)
-	c := startBourse(t, 12, nodes)
-	l, hush := listen(t, nodes)
-	early := 0
+	dir, h, early := t.TempDir(), newHarm(t), 0
 	for i := range kills {
-		m := launchMarket(t, dir, "--snapshot-every", "1000")
 		if i%10 == 9 { // before it listens, or just then
+			m := launchMarket(t, dir, snapshots...)
 			time.Sleep(rand.N(80 * time.Millisecond)) // any moment will do
+			h.kill(m)
 			early++
 		} else {
-			m.awaitListening()
-			nodes.set(0, m.url)
-			c.progress(rand.Int64N(120))
+			m := h.start(dir)
+			h.bourse.progress(rand.Int64N(120))
+			h.kill(m)
 		}
-		m.signal(syscall.SIGKILL)
-		m.endedBy(syscall.SIGKILL)
-		nodes.set(0, "")
 		if t.Failed() {
 			return
 		}
 	}
-	m := startMarket(t, dir)
-	nodes.set(0, m.url)
-	trades := c.finish()
-	b := readBooks(t, m.url)
-	await(t, "all fills", func() bool { return l.last.Load() == b.totals.Fills })
-	hush()
-	ledger := newLedger(t, trades, l.fills)
+	h.check(dir)
+	t.Logf("%d kills, %d of them before the node listened", kills, early)
+}
+
+// snapshots makes a node take snapshots often, so that kills hit them too.
+var snapshots = []string{"--snapshot-every", "1000"}
+
+// A harm is what is done to one node, under load.
+type harm struct {
+	t      *testing.T
+	place  *places
+	bourse *bourse
+	fills  *listener
+	hush   func()
+}
+
+func newHarm(t *testing.T) *harm {
+	h := &harm{t: t, place: newPlaces(1)}
+	h.bourse = startBourse(t, 12, h.place)
+	h.fills, h.hush = listen(t, h.place)
+	return h
+}
+
+// start starts the node on a directory, and sends the traders there.
+func (h *harm) start(dir string) *market {
+	h.t.Helper()
+	m := startMarket(h.t, dir, snapshots...)
+	h.place.set(0, m.url)
+	return m
+}
+
+func (h *harm) kill(m *market) {
+	h.t.Helper()
+	m.signal(syscall.SIGKILL)
+	m.endedBy(syscall.SIGKILL)
+	h.place.set(0, "")
+}
+
+// check starts the node for the last time: when all is answered, it has all that was answered, once.
+func (h *harm) check(dir string) {
+	h.t.Helper()
+	m := h.start(dir)
+	trades := h.bourse.finish()
+	b := readBooks(h.t, m.url)
+	await(h.t, "all fills", func() bool { return h.fills.last.Load() == b.totals.Fills })
+	h.hush()
+	ledger := newLedger(h.t, trades, h.fills.fills)
 	ledger.check(b)
-	checkAgain(t, m.url, sample(trades, 3000))
-	ledger.check(readBooks(t, m.url))
-	t.Logf("%d answers over %d kills, %d of them before the node listened; %d fills", len(trades), kills, early, len(l.fills))
+	checkAgain(h.t, m.url, sample(trades, 3000))
+	ledger.check(readBooks(h.t, m.url))
+	h.t.Logf("%d answers, %d fills", len(trades), len(h.fills.fills))
 }

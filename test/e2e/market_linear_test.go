@@ -32,15 +32,15 @@ func histories() uint64 {
 // A floor lets clients work on a market at once, and keeps what they asked, what they got and when.
 type floor struct {
 	t      *testing.T
-	bases  []string // of the market; clients are spread over them
-	reads  bool     // false if a read may be behind what another node answered
+	bases  []string // of the market's nodes; clients are spread over them
+	settle func()   // waits until every node has applied what any answered; until then only orders are sent; nil for one node
 	client *http.Client
 	began  time.Time
 	info   porcupine.LinearizationInfo // of the latest check
 }
 
 func newFloor(t *testing.T, bases ...string) *floor {
-	return &floor{t: t, bases: bases, reads: len(bases) == 1, client: newClient(t), began: time.Now()}
+	return &floor{t: t, bases: bases, client: newClient(t), began: time.Now()}
 }
 
 // known is the ids that clients have seen, for others to cancel.
@@ -84,12 +84,13 @@ func (f *floor) history(n uint64) []porcupine.Operation {
 	}
 	close(gate)
 	all.Wait()
+	if f.settle != nil {
+		f.settle()
+	}
 	history := slices.Concat(parts...)
 	for _, o := range []marketOp{{kind: "book"}, {kind: "bids", user: userOf(n, 0)}, {kind: "bids", user: userOf(n, 1)},
 		{kind: "allocation", user: userOf(n, 0)}, {kind: "allocation", user: userOf(n, 1)}} {
-		if f.reads {
-			history = append(history, f.operate(0, o, &ids))
-		}
+		history = append(history, f.operate(len(history), o, &ids))
 	}
 	return history
 }
@@ -100,7 +101,7 @@ func userOf(history uint64, i int) string { return fmt.Sprintf("h%d-u%d", histor
 func (f *floor) random(r *rand.Rand, n uint64, ids *known) marketOp {
 	o := marketOp{user: userOf(n, r.IntN(2)), volume: uint64(r.IntN(6)), price: uint64(r.IntN(3))}
 	most := 10
-	if !f.reads {
+	if f.settle != nil {
 		most = 7
 	}
 	switch k := r.IntN(most); {
@@ -147,6 +148,9 @@ func (f *floor) operate(client int, o marketOp, ids *known) porcupine.Operation 
 // empty leaves neither bids nor supply in the book.
 func (f *floor) empty() {
 	f.t.Helper()
+	if f.settle != nil {
+		defer f.settle()
+	}
 	resp, err := f.client.Get(f.bases[0] + "/book")
 	if err != nil {
 		f.t.Fatal(err)
@@ -187,8 +191,13 @@ func overlaps(history []porcupine.Operation) bool {
 func TestMarketLinearizable(t *testing.T) {
 	t.Parallel()
 	m := startMarket(t, t.TempDir(), "--snapshot-every", "500")
-	f := newFloor(t, m.url)
-	concurrent, operations, all := uint64(0), 0, histories()
+	newFloor(t, m.url).checkAll(histories())
+}
+
+// checkAll records and checks so many histories.
+func (f *floor) checkAll(all uint64) {
+	f.t.Helper()
+	concurrent, operations := uint64(0), 0
 	for n := range all {
 		f.empty()
 		history := f.history(n)
@@ -196,17 +205,16 @@ func TestMarketLinearizable(t *testing.T) {
 			concurrent++
 		}
 		if !f.check(history) {
-			t.Errorf("history %d: a plain book does not answer so", n)
 			path := filepath.Join(os.TempDir(), "sluice-market-history.html")
-			t.Logf("drawn in %s: %v", path, porcupine.VisualizePath(plainModel, f.info, path))
+			f.t.Errorf("history %d: a plain book does not answer so; drawn in %s: %v", n, path, porcupine.VisualizePath(plainModel, f.info, path))
 		}
-		if t.Failed() {
+		if f.t.Failed() {
 			return
 		}
 	}
-	t.Logf("%d histories, %d with operations at once, %d operations", all, concurrent, operations)
+	f.t.Logf("%d histories, %d with operations at once, %d operations", all, concurrent, operations)
 	if concurrent < all*9/10 {
-		t.Errorf("only %d of %d histories have operations at once", concurrent, all)
+		f.t.Errorf("only %d of %d histories have operations at once", concurrent, all)
 	}
 }
 

@@ -77,7 +77,9 @@ func fixedPort(t *testing.T) int {
 
 func (c *natsCluster) start(i int) {
 	c.t.Helper()
-	c.servers[i] = startCommand(c.t, c.program, "-c", c.configs[i])
+	p := startCommand(c.t, c.program, "-c", c.configs[i])
+	c.t.Cleanup(func() { p.signal(syscall.SIGKILL) }) // it takes its time to leave a cluster in order
+	c.servers[i] = p
 	c.servers[i].awaitOutput(&c.servers[i].stderr, `Server is ready`)
 }
 
