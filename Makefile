@@ -34,6 +34,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s) each
 soak: ## a million requests, aborted connections, nodes killed and power cut: nothing may grow, nothing may be lost
 	SLUICE_SOAK=1 $(GO) test ./test/e2e -run 'TestSoak$$' -count 1 -v -timeout 60m
 	SLUICE_SOAK=1 $(GO) test -race ./test/e2e -run TestSharedSoak -count 1 -v -timeout 60m
+	SLUICE_SOAK=1 $(GO) test ./test/e2e -run Market -count 1 -v -timeout 120m
 	SLUICE_SOAK=1 $(GO) test ./internal/journal -count 1 -v -timeout 60m
 	SLUICE_SOAK=1 $(GO) test ./book -run Seeds -count 1 -timeout 60m
 	SLUICE_SOAK=1 $(GO) test ./internal/market -run Model -count 1 -timeout 60m

@@ -196,6 +196,22 @@ func (b *Broker) replicas() (int, error) {
 	return 1, nil
 }
 
+// errOldServer says that a server has not what a log needs.
+var errOldServer = errors.New("the NATS server is too old")
+
+// fit returns errOldServer, wrapped, for a server before 2.10. It accepts streams and forgets their metadata, so that a log there has no identity;
+// nor can it sync before it answers.
+func (b *Broker) fit() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	version := b.conn.ConnectedServerVersion() // "" without a connection
+	var major, minor int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n == 2 && (major < 2 || major == 2 && minor < 10) {
+		return fmt.Errorf("%w: %s has version %s, and the log needs 2.10 or later", errOldServer, b.conn.ConnectedUrlRedacted(), version)
+	}
+	return nil
+}
+
 // repair starts an embedded server anew that reported an error, or that is silent for too long: after an error of its
 // disk it never tries again by itself. What was stored is found by whoever asked for it, as after any lost reply. Other
 // servers are not this process's to repair.
@@ -277,6 +293,9 @@ const noPeers = 10005
 
 // temporary reports whether an error of JetStream may go away by itself.
 func temporary(err error) bool {
+	if errors.Is(err, errOldServer) {
+		return false
+	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		return api.Code >= 500 || api.ErrorCode == noPeers

@@ -38,6 +38,9 @@ func (j *Journal[R]) findStream(ctx context.Context, last *mark) (extent, error)
 func (j *Journal[R]) tryStream(ctx context.Context, last *mark) (extent, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	if err := j.broker.fit(); err != nil {
+		return extent{}, err
+	}
 	js := j.broker.stream()
 	s, err := js.Stream(ctx, j.streamName())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

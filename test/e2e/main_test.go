@@ -10,6 +10,7 @@
 //	                    one of 100 MiB instead of 50 one of 20 MiB
 //	SLUICE_SOAK=1       the soak tests send 1,000,000 requests each; run them with -run Soak -timeout 60m -v, that of
 //	                    shared answers with -race, too
+//	                    and the market is killed 5,000 times, cut off from power 100 times, and asked for 20,000 histories: -run Market -timeout 120m
 //	SLUICE_BIN=PATH     test this program instead of building one
 //	CI=true             a peer that is not installed is a failure, and not a reason to skip
 package e2e_test

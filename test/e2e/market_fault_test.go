@@ -1,7 +1,11 @@
 package e2e_test
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +48,39 @@ func TestMarketWithoutNATS(t *testing.T) {
 		t.Errorf("the same key was answered %s, and then %s", first.body, again.body)
 	}
 	get(t, m.url+"/book").expect(t, 200, `"open":6,"bids":2`)
+}
+
+// A server that is too old for a log is named, with its version, and nothing is made on it.
+func TestMarketRefusesOldNATS(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, `INFO {"server_id":"x","version":"2.9.25","proto":1,"headers":true,"jetstream":true,"max_payload":1048576}`+"\r\n")
+		var all strings.Builder
+		for lines := bufio.NewScanner(conn); lines.Scan(); {
+			if fmt.Fprintln(&all, lines.Text()); lines.Text() == "PING" {
+				io.WriteString(conn, "PONG\r\n")
+			}
+		}
+		said <- all.String()
+	}()
+	t.Cleanup(func() { l.Close() })
+	m := launchMarket(t, t.TempDir(), "--nats", "nats://"+l.Addr().String())
+	if code := m.wait(); code != 1 || !strings.Contains(m.stderr.String(), "has version 2.9.25, and the log needs 2.10 or later") {
+		t.Errorf("ended with %d: %s", code, m.stderr.String())
+	}
+	if text := receive(t, "the end of the connection", said); strings.Contains(text, "PUB") {
+		t.Errorf("the server was asked: %s", text)
+	}
 }
 
 // A data directory belongs to one process.
