@@ -25,8 +25,9 @@ type Options struct {
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 
-	// SnapshotEvery and AppendTimeout are those of [journal.Config].
+	// SnapshotEvery, SnapshotBytes and AppendTimeout are those of [journal.Config].
 	SnapshotEvery uint64
+	SnapshotBytes uint64
 	AppendTimeout time.Duration
 	Replicas      int
 
@@ -65,7 +66,7 @@ func Open(ctx context.Context, opts Options) (*Market, error) {
 	var err error
 	m.journal, err = journal.Open(ctx, opts.Broker, journal.Config{
 		Name: logName, Dir: opts.Dir, Log: m.log,
-		SnapshotEvery: opts.SnapshotEvery, AppendTimeout: opts.AppendTimeout, Replicas: opts.Replicas,
+		SnapshotEvery: opts.SnapshotEvery, SnapshotBytes: opts.SnapshotBytes, AppendTimeout: opts.AppendTimeout, Replicas: opts.Replicas,
 	}, m.machine)
 	if err != nil {
 		return nil, err
