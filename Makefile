@@ -55,6 +55,10 @@ bench-limiters: ## compare the library gcra with other limiters
 bench-book: ## measure the library book beside a heap, a sorted slice and a list for each price
 	$(GO) test -run '^$$' -bench . -cpu 1 -timeout 30m ./book
 
+.PHONY: bench-market
+bench-market: ## measure sluice market against its bars: synced orders, replay, start (needs nginx and wrk)
+	$(GO) run ./bench/market
+
 .PHONY: bench-limit
 bench-limit: ## measure what the limit stage costs a route (needs nginx and wrk)
 	$(GO) run ./bench/limit

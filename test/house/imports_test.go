@@ -61,6 +61,7 @@ var allowed = map[string][]string{
 	"bench/proxy":      {"bench/harness"},
 	"bench/coalesce":   {"bench/harness"},
 	"bench/counter":    {"bench/harness"},
+	"bench/market":     {"bench/harness", "internal/datadir", "internal/journal", "internal/market"},
 	"bench/simlease":   {"gcra", "internal/lease/sim"},
 
 	// the one library that stands on another: its policies are values of that one's interface
