@@ -93,6 +93,7 @@ type connReader struct{ c *conn }
 func (r connReader) Read(p []byte) (int, error) {
 	c := r.c
 	if c.inBody {
+		c.idleDeadline = time.Time{}
 		c.nc.SetReadDeadline(time.Now().Add(c.limits.BodyTimeout))
 		// StopBody sets the flag first and the deadline after it. If this read has just replaced that deadline, it
 		// sees the flag.
@@ -188,7 +189,6 @@ func (c *conn) begin() {
 	x.Body.reset(&c.in, x.Length)
 	if !x.Body.done {
 		c.inBody = true
-		c.idleDeadline = time.Time{}
 		if x.expectContinue && !x.Body.Ready() {
 			x.Body.begin = c.sendContinue
 		}
