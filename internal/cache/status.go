@@ -67,6 +67,8 @@ func ForwardFor(p *Plan, found State) Forward {
 		return ForwardRequest
 	case p.Pass != NoReason:
 		return ForwardBypass
+	case found == Miss && p.apart():
+		return ForwardBypass
 	case found == Revalidate && (p.Validated || p.maxAge != absent || p.minFresh != absent):
 		return ForwardRequest
 	case found == Revalidate:
@@ -76,3 +78,6 @@ func ForwardFor(p *Plan, found State) Forward {
 	}
 	return ForwardURIMiss
 }
+
+// apart reports whether a request keeps its answer to itself, or its answer was not shareable lately, so that no other can be for it.
+func (p *Plan) apart() bool { return p.authorized || p.identified || p.Known || p.part || p.condition }

@@ -130,6 +130,16 @@ func (f *flushes) Cached(route string, key uint64) {
 	}
 }
 
+// passed tells of a request that may share with nobody.
+func (f *flushes) passed(route string, key uint64) {
+	f.route(route).reasons[coalesce.Passthrough].Inc()
+	if skipped, ok := f.publishes(coalesce.Passthrough); ok {
+		f.feed.Publish("flush", &flushEvent{
+			Key: keyHash(key), Route: route, Reason: coalesce.Passthrough.String(), Size: 1, Skipped: skipped,
+		})
+	}
+}
+
 // ofCall reports whether a reason is one for a call, and not for a request alone.
 func ofCall(r coalesce.Reason) bool { return r >= coalesce.ByPolicy && r <= coalesce.ByClose }
 

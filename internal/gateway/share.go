@@ -37,6 +37,7 @@ func (g *Gateway) share(r *request) {
 			r.refuse(problem.NotCached, "nothing is stored that may answer this request, and it wants no other answer")
 			return
 		case !r.plan.Park:
+			g.metrics.flushes.passed(s.cfg.Path, r.plan.Hash())
 			g.alone(r, stored)
 			return
 		}
@@ -145,7 +146,7 @@ func (g *Gateway) deliver(r *request, got *answer, o *coalesce.Outcome, stored *
 		return false
 	}
 	r.target, r.queued = got.target, got.queued
-	status := cache.StatusField{Forward: cache.ForwardFor(r.plan, state), Stored: got.verdict.Store, Collapsed: o.Role != coalesce.Leader}
+	status := cache.StatusField{Forward: cache.ForwardFor(r.plan, state), Stored: got.verdict.Store && got.resp.Length <= r.route.sharing.cache.MaxBody(), Collapsed: o.Role != coalesce.Leader}
 	if got.entry != nil {
 		status.Status = 304
 		if got.resp == nil { // from a store, and nobody was asked
@@ -233,7 +234,7 @@ func (g *Gateway) study(r *request, resp *http1.Response) {
 	verdict := s.cache.Judge(&r.Request, resp, r.plan, cache.Times{Request: r.Start, Response: now})
 	s.cache.Learn(r.plan, &verdict, now)
 	if verdict.Store {
-		r.state.Stored = true
+		r.state.Stored = resp.Length <= s.cache.MaxBody()
 		r.keep = newKeeper(s.cache, &verdict, resp.Length)
 	}
 }

@@ -97,7 +97,7 @@ func TestModes(t *testing.T) {
 
 func scriptedRule(name string, b backend, cost int64, shadow bool) *rule {
 	cfg := &config.Limit{Name: name, Per: config.PerClient, Cost: config.Cost{Fixed: cost}, Shadow: shadow}
-	return &rule{account: &account{name: name}, cfg: cfg, backend: b, terms: &terms{}}
+	return &rule{account: &account{name: name}, cfg: cfg, scope: NewScope(cfg), backend: b, terms: &terms{}}
 }
 
 // Rules are decided by mode, what asks nobody first, and those that only report last; within that in the order of the route.

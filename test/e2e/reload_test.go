@@ -242,6 +242,7 @@ func TestWarnings(t *testing.T) {
 	const msg = "the configuration has something that may not be meant"
 	expect := func(names ...string) {
 		t.Helper()
+		await(t, "the warnings", func() bool { return len(g.logged(msg)) >= len(names) }) // the pipe may lag behind the answer
 		lines := g.logged(msg)
 		if len(lines) != len(names) {
 			t.Fatalf("%d warnings, expected %q: %v", len(lines), names, lines)
