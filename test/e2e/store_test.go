@@ -182,6 +182,29 @@ func TestRevalidation(t *testing.T) {
 	o.expectNone()
 }
 
+// A request that is sent again because a 304 was about something else may fail then.
+func TestRevalidationFails(t *testing.T) {
+	t.Parallel()
+	o := newHeldOrigin(t)
+	g := serve(t, sharingOf(o.url, "coalesce: {hold: 0}, cache: {max_ttl: 1h}", "keep_alive: {max_idle: 0}"))
+	for path, status := range map[string]int{"/pass": 502, "/stand-in": 200} {
+		directives := ""
+		if status == 200 {
+			directives = ", stale-if-error=1000"
+		}
+		fill(t, g, o, path, "one", stale(directives, "ETag", `"1"`)...)
+		v := visit(t, "GET", g.url+path)
+		o.next().answerStatus(304, "", "ETag", `"2"`)
+		o.next().breakOff()
+		if status == 200 {
+			v.expect(200, "one").cacheStatus(t, "stale-if-error")
+		} else {
+			v.reply().expectProblem(t, 502, "upstream-unreachable")
+		}
+	}
+	o.expectNone()
+}
+
 // What must be confirmed each time is: with the validator, and for each client by a call of its own.
 func TestNoCacheIsConfirmedEachTime(t *testing.T) {
 	t.Parallel()
