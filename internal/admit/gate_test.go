@@ -126,7 +126,7 @@ func TestTimeout(t *testing.T) {
 		s.enter(0)
 		time.Sleep(time.Second - 1)
 		s.expect("in", "waits", "waits")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.expect("in", "timeout", "waits")
 		if r := s.all[1].refusal(); r.Waited != 2*time.Second || r.RetryAfter < time.Second {
 			t.Errorf("%+v", r)
@@ -246,9 +246,9 @@ func TestAgeing(t *testing.T) {
 		s.enter(0, 0) // in, and poor
 		time.Sleep(4*time.Second - 1)
 		s.enter(4) // bids a nanosecond more
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.enter(4) // bids the same
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.enter(4, 5) // bids less, and more
 		var order []int
 		names := []string{"first", "poor", "before", "same", "after", "rich"}
