@@ -16,7 +16,8 @@ import (
 
 // filling says what is to be in a log.
 type filling struct {
-	commands int
+	after    int // commands that are there already
+	commands int // in all
 	users    int
 	sales    bool // after every 19 bids one, of a little less than they ask for: 10 units, so that about one bid in a hundred stays open
 	keys     bool // with every tenth bid
@@ -46,10 +47,11 @@ func fill(dir string, f filling) {
 	harness.Fatal(err)
 	defer m.Close()
 	var next atomic.Int64
+	next.Store(int64(f.after))
 	var all sync.WaitGroup
 	for seed := range uint64(senders) {
 		all.Go(func() {
-			rng := rand.New(rand.NewPCG(1, seed))
+			rng := rand.New(rand.NewPCG(uint64(f.after), seed))
 			for i := next.Add(1); i <= int64(f.commands); i = next.Add(1) {
 				harness.Fatal(f.place(ctx, m, i, rng))
 			}
