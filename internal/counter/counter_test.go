@@ -43,7 +43,11 @@ func serve(t *testing.T, opts counter.Options) (c *counter.Counter, conn net.Con
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- c.Serve(ctx, ln); c.Close() }()
+	go func() {
+		err := c.Serve(ctx, ln)
+		c.Close()
+		served <- err
+	}()
 	conn, err = net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +237,11 @@ func BenchmarkServe(b *testing.B) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- c.Serve(ctx, ln); c.Close() }()
+	go func() {
+		err := c.Serve(ctx, ln)
+		c.Close()
+		served <- err
+	}()
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		b.Fatal(err)

@@ -34,4 +34,8 @@ func lockFile(path string) (*fileLock, error) {
 	return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 }
 
-func (l *fileLock) release() error { return l.file.Close() }
+// release unlocks before it closes. A process that this one starts at the moment has the open file too, until it runs its own program, and with it
+// the lock.
+func (l *fileLock) release() error {
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
+}

@@ -64,7 +64,7 @@ func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
 func (d *Dir) ID() string { return d.id }
 
 // Close gives the directory up.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error { return errors.Join(unlock(d.lock), d.lock.Close()) }
 
 // lock locks the file at path and writes the process's number into it, for people.
 func lock(path string) (*os.File, error) {

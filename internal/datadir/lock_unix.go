@@ -16,3 +16,6 @@ func tryLock(f *os.File) error {
 	}
 	return err
 }
+
+// unlock undoes tryLock at once. Closing would not: a process that this one starts at the moment has the open file too, until it runs its own program.
+func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
