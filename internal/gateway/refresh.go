@@ -25,14 +25,16 @@ func newRefreshes() *refreshes {
 	return r
 }
 
-// start runs do in a goroutine of its own, unless one runs for the key, or too many do. The context ends with close.
-func (r *refreshes) start(key string, do func(context.Context)) {
+// start runs what prepare returns in a goroutine of its own, unless one runs for the key, or too many do: then it is not prepared either. The
+// context ends with close.
+func (r *refreshes) start(key string, prepare func() func(context.Context)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, runs := r.keys[key]; runs || r.keys == nil || len(r.keys) >= maxRefreshes {
 		return
 	}
 	r.keys[key] = struct{}{}
+	do := prepare()
 	r.run.Go(func() {
 		defer r.end(key)
 		do(r.ctx)

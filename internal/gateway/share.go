@@ -201,22 +201,31 @@ func serverFailed(status int) bool {
 
 // refresh has a stored answer confirmed, or replaced, after it was used.
 func (g *Gateway) refresh(r *request, stored *cache.Entry) {
-	s, key, a := r.route.sharing, r.route.sharing.slot(r.plan), r.ask(stored).whole()
-	a.price = 0 // nobody waits for it
-	g.refreshes.start(key, func(ctx context.Context) {
-		got, _, err := s.group.Do(ctx, key, a, &s.strict) // a call that is ending would only bring what is stored
-		if err != nil || got.body == nil {
-			return // the next request that finds it stale tries again
-		}
-		if body := got.body.Open(); body != nil {
-			defer body.Close()
-			stop := context.AfterFunc(ctx, body.Abort)
-			defer stop()
-			for err == nil {
-				_, err = body.Next()
-			}
-		}
+	s := r.route.sharing
+	key := s.slot(r.plan)
+	g.refreshes.start(key, func() func(context.Context) {
+		a := r.ask(stored).whole()
+		a.price = 0 // nobody waits for it
+		return func(ctx context.Context) { s.renew(ctx, key, a) }
 	})
+}
+
+// renew makes a call that nobody waits for, and reads its answer to the end, so that it is kept.
+func (s *sharing) renew(ctx context.Context, key string, a *ask) {
+	got, _, err := s.group.Do(ctx, key, a, &s.strict) // a call that is ending would only bring what is stored
+	if err != nil || got.body == nil {
+		return // the next request that finds it stale tries again
+	}
+	body := got.body.Open()
+	if body == nil {
+		return
+	}
+	defer body.Close()
+	stop := context.AfterFunc(ctx, body.Abort)
+	defer stop()
+	for err == nil {
+		_, err = body.Next()
+	}
 }
 
 // study reads what the head of a response means to what is stored: it may be kept itself, or what it answers have changed something.
