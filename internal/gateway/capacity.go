@@ -65,12 +65,10 @@ func (g *Gateway) paid(r *request, path []byte) bool {
 
 // refuseUnpaid answers a client whose balance does not cover its request. Only buying more helps, so there is no Retry-After.
 func (r *request) refuseUnpaid(rule string, left int64) {
-	problem.Write(r.Exchange, problem.Problem{
-		Type:      problem.QuotaExceeded,
-		Detail:    "what this client has bought on the market does not cover this request; buy more",
-		RequestID: string(r.hop.RequestID),
-		Fields:    &r.grant,
-		Members:   []problem.Member{{Name: "violated-policies", Value: []string{rule}}, {Name: "balance", Value: left}},
+	r.refuseWith(problem.Problem{
+		Type:    problem.QuotaExceeded,
+		Detail:  "what this client has bought on the market does not cover this request; buy more",
+		Members: []problem.Member{{Name: "violated-policies", Value: []string{rule}}, {Name: "balance", Value: left}},
 	})
 }
 

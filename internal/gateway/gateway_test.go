@@ -399,6 +399,12 @@ routes:
 		"sluice_connections_accepted_total":            6,
 		"sluice_upstream_calls_total " + n.addr + " n": 5,
 	}
+	g.expect(t, want)
+}
+
+// expect waits for metrics: a request is counted after its client has the answer.
+func (g *gate) expect(t *testing.T, want map[string]float64) {
+	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		got := gather(t, g.reg)
 		wrong := ""

@@ -28,18 +28,16 @@ func (r *request) limited(path []byte) (passed bool) {
 // refuseQuota answers a request that a rule refused.
 func (r *request) refuseQuota() {
 	p := problem.Problem{
-		Type:      problem.QuotaExceeded,
-		Detail:    "too many requests; try again later",
-		RequestID: string(r.hop.RequestID),
-		Fields:    &r.grant,
-		Members:   []problem.Member{{Name: "violated-policies", Value: r.grant.Violated()}},
+		Type:    problem.QuotaExceeded,
+		Detail:  "too many requests; try again later",
+		Members: []problem.Member{{Name: "violated-policies", Value: r.grant.Violated()}},
 	}
 	if wait := r.grant.RetryAfter(); wait != limit.Never {
 		p.RetryAfter = wait
 	} else {
 		p.Detail = "the request costs more than the limit ever allows at once"
 	}
-	problem.Write(r.Exchange, p)
+	r.refuseWith(p)
 }
 
 // limitedBy says for the log which rules refused the request, or that one would have refused it.

@@ -93,13 +93,13 @@ func (g *Gateway) merge(r *request) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	r.WhenGone(aborter(cancel))
-	got, _, err := m.gather.Do(ctx, m.slot(r), m.item(r, body), m.options)
+	got, outcome, err := m.gather.Do(ctx, m.slot(r), m.item(r, body), m.options)
 	r.WhenGone(nil)
 	var failure *upstream.Error
 	var refusal *admit.Refusal
 	switch {
 	case err == nil:
-		r.target, r.queued = got.target, got.queued
+		r.target, r.queued, r.merged = got.target, got.queued, outcome.Role != coalesce.Leader
 		g.invalidate(r, &http1.Response{Status: got.status})
 		r.answerPart(got)
 	case errors.Is(err, coalesce.ErrOverflow), errors.Is(err, coalesce.ErrClosed):

@@ -17,6 +17,8 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	outcomes [outcomes]prometheus.Counter
+	byResult *prometheus.CounterVec // what they are in
 	clients  *clientCounts
 	flushes  *flushes
 	inFlight prometheus.Gauge
@@ -37,9 +39,15 @@ func newMetrics(feed *feed.Feed, arrivals *arrivals.Recorder) *metrics {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "sluice_request_duration_seconds", Help: "From the end of a request's head to the end of its response.", Buckets: buckets,
 		}, []string{"route"}),
+		byResult: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_outcomes_total", Help: "Requests, by what became of them: passed, limited, coalesced, cached, queued, failed.",
+		}, []string{"outcome"}),
 		clients:  newClientCounts(),
 		flushes:  newFlushes(feed, arrivals),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_requests_in_flight", Help: "Requests being worked on."}),
+	}
+	for i, name := range outcomeNames {
+		m.outcomes[i] = m.byResult.WithLabelValues(name)
 	}
 	m.unrouted = m.route(noRoute)
 	return m
@@ -53,7 +61,7 @@ func (m *metrics) register(reg prometheus.Registerer, g *Gateway) {
 	})
 	info.Set(1)
 	m.flushes.register(reg, g.answers.Stats)
-	reg.MustRegister(m.requests, m.duration, m.clients.vec, m.inFlight, info, &collector{g}, g.limits)
+	reg.MustRegister(m.requests, m.byResult, m.duration, m.clients.vec, m.inFlight, info, &collector{g}, g.limits)
 }
 
 // routeMetrics are a route's counters, looked up once.
@@ -79,6 +87,7 @@ func (m *metrics) count(r *request, status int, took time.Duration) {
 	}
 	rm.classes[min(max(status/100, 1), 5)].Inc()
 	rm.duration.Observe(took.Seconds())
+	m.outcomes[r.outcome(status)].Inc()
 	if len(r.client.Name) > 0 {
 		m.clients.of(r.client.Name).Inc()
 	}

@@ -35,6 +35,9 @@ type request struct {
 	target   string        // who answered, "" if no upstream did
 	gone     bool          // the client left before it was answered
 	queued   time.Duration // for a slot of the upstream
+	merged   bool          // it was a part of another request's call
+	accepted bool          // as a job, to be done later
+	refusal  *problem.Type // the error of the gateway's own that it was answered with, nil without
 	idBuf    [32]byte
 
 	// On a route whose answers are shared:
@@ -146,7 +149,14 @@ func appendHex(dst []byte, n uint64) []byte {
 func (r *request) refuse(t *problem.Type, detail string) { r.refuseFor(t, detail, 0) }
 
 func (r *request) refuseFor(t *problem.Type, detail string, retryAfter time.Duration) {
-	problem.Write(r.Exchange, problem.Problem{Type: t, Detail: detail, RequestID: string(r.hop.RequestID), RetryAfter: retryAfter, Fields: &r.grant})
+	r.refuseWith(problem.Problem{Type: t, Detail: detail, RetryAfter: retryAfter})
+}
+
+// refuseWith adds to a problem what every one of the gateway's own has.
+func (r *request) refuseWith(p problem.Problem) {
+	p.RequestID, p.Fields = string(r.hop.RequestID), &r.grant
+	r.refusal = p.Type
+	problem.Write(r.Exchange, p)
 }
 
 // forward sends the request to its upstream and passes the response on.
