@@ -80,14 +80,14 @@ func (m *metrics) route(path string) *routeMetrics {
 }
 
 // count notes a request that is over.
-func (m *metrics) count(r *request, status int, took time.Duration) {
+func (m *metrics) count(r *request, status int, outcome outcome, took time.Duration) {
 	rm := m.unrouted
 	if r.route != nil {
 		rm = r.route.metrics
 	}
 	rm.classes[min(max(status/100, 1), 5)].Inc()
 	rm.duration.Observe(took.Seconds())
-	m.outcomes[r.outcome(status)].Inc()
+	m.outcomes[outcome].Inc()
 	if len(r.client.Name) > 0 {
 		m.clients.of(r.client.Name).Inc()
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+
+	"github.com/sluicegate/sluice/internal/meter"
 )
 
 func TestOutcomes(t *testing.T) {
@@ -36,6 +38,15 @@ routes:
 		"sluice_outcomes_total coalesced": 0,
 		"sluice_outcomes_total queued":    0,
 	})
+	page, err := g.meter.List(meter.Query{Kind: meter.Refused, Sort: meter.SortName, Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"127.0.0.1", "mallory"} {
+		if row := page.Meters[i]; row.Name != name || row.Count != 1 {
+			t.Errorf("refused %+v, expected 1 of %s", row, name)
+		}
+	}
 }
 
 // Of two requests with one call the first has it, the second shares it; and who had to wait for a slot was queued.

@@ -261,7 +261,11 @@ func (g *Gateway) finish(r *request) {
 		status = statusGone
 	}
 	took := time.Since(r.Start)
-	g.metrics.count(r, status, took)
+	outcome := r.outcome(status)
+	g.metrics.count(r, status, outcome, took)
+	if outcome == limited && len(r.client.Name) > 0 {
+		g.meter.CountRefused(r.client.Name, window.At(r.Start))
+	}
 	if r.settings.access {
 		g.logAccess(r, status, took)
 	}

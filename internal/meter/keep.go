@@ -8,7 +8,12 @@ import (
 )
 
 // fileName is the file that keeps the counts of a kind.
-func fileName(k Kind) string { return "meter-" + string(k) + "s.bin" }
+func fileName(k Kind) string {
+	if k == Refused {
+		return "meter-refused.bin"
+	}
+	return "meter-" + string(k) + "s.bin"
+}
 
 // load reads the files.
 func (m *Meter) load() (snapshots, error) {
@@ -80,7 +85,7 @@ func (k *keeper) save() {
 		return
 	}
 	s := m.snapshot(window.Now(), m.opts.Wall())
-	empty := len(s[Client].Windows)+len(s[Route].Windows) == 0
+	empty := len(s[Client].Windows)+len(s[Route].Windows) == 0 // nothing is refused that is not counted for its client
 	if empty && k.empty {
 		return
 	}

@@ -21,12 +21,13 @@ type Kind string
 
 // The kinds of meters.
 const (
-	Client Kind = "client"
-	Route  Kind = "route"
+	Client  Kind = "client"
+	Refused Kind = "refused" // a client, by those of its requests that were limited
+	Route   Kind = "route"
 )
 
 // kinds lists them in the order of their names.
-var kinds = [...]Kind{Client, Route}
+var kinds = [...]Kind{Client, Refused, Route}
 
 // maxRoutes bounds the routes that are counted. Routes of earlier configurations are among them until they are idle.
 const maxRoutes = 10_000
@@ -55,14 +56,19 @@ type Meter struct {
 type tables struct {
 	cfg     config.Meter
 	clients *window.Table[string]
+	refused *window.Table[string]
 	routes  *window.Table[string]
 }
 
 func (t *tables) of(k Kind) *window.Table[string] {
-	if k == Client {
+	switch k {
+	case Client:
 		return t.clients
+	case Refused:
+		return t.refused
+	default:
+		return t.routes
 	}
-	return t.routes
 }
 
 // Open makes a meter that goes on where the files leave off; time that has passed since counts as time. A file that
@@ -93,6 +99,12 @@ func (m *Meter) CountClient(name []byte, now window.Instant) {
 	window.AddBytes(m.tables.Load().clients, name, now, 1)
 }
 
+// CountRefused counts a request of the client that was limited, at the instant now: beside the one that CountClient has counted. It
+// allocates only for a name that is new, and does not keep the slice.
+func (m *Meter) CountRefused(name []byte, now window.Instant) {
+	window.AddBytes(m.tables.Load().refused, name, now, 1)
+}
+
 // CountRoute counts a request for the route at the instant now. It allocates only for a name that is new.
 func (m *Meter) CountRoute(name string, now window.Instant) {
 	m.tables.Load().routes.Add(name, now, 1)
@@ -107,7 +119,7 @@ func (m *Meter) Apply(cfg *config.Meter) {
 	next := *cfg
 	next.SyncInterval = old.cfg.SyncInterval
 	if next == old.cfg { // the windows are the same
-		m.tables.Store(&tables{cfg: *cfg, clients: old.clients, routes: old.routes})
+		m.tables.Store(&tables{cfg: *cfg, clients: old.clients, refused: old.refused, routes: old.routes})
 		return
 	}
 	m.refoldLocked(cfg, old)
@@ -174,5 +186,10 @@ func restore(cfg *config.Meter, s snapshots, now window.Instant, wall time.Time)
 		}
 		return t
 	}
-	return &tables{cfg: *cfg, clients: table(Client, cfg.MaxClients), routes: table(Route, maxRoutes)}
+	return &tables{
+		cfg:     *cfg,
+		clients: table(Client, cfg.MaxClients),
+		refused: table(Refused, cfg.MaxClients),
+		routes:  table(Route, maxRoutes),
+	}
 }

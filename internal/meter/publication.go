@@ -26,7 +26,7 @@ const maxPublication = 4 << 20
 func publish(counts snapshots) publication {
 	p := publication{counts: make(snapshots, len(kinds))}
 	room := maxPublication
-	for _, k := range []Kind{Route, Client} { // there are few routes
+	for _, k := range []Kind{Route, Client, Refused} { // there are few routes
 		s := counts[k]
 		whole := len(s.Windows)
 		s.Windows, room = fit(s.Windows, room)
@@ -68,7 +68,7 @@ func fit(list []window.Named, room int) ([]window.Named, int) {
 }
 
 // publicationMagic begins a publication; its last byte is the version.
-const publicationMagic = "sluice-meters\x01"
+const publicationMagic = "sluice-meters\x02"
 
 // errPublication says that bytes are no publication of this version.
 var errPublication = errors.New("not readable by this version")
@@ -122,7 +122,7 @@ type sum struct {
 }
 
 func newSum(list []reading) *sum {
-	s := &sum{list: list, index: map[Kind]map[string]int{Client: {}, Route: {}}}
+	s := &sum{list: list, index: map[Kind]map[string]int{Client: {}, Refused: {}, Route: {}}}
 	for i, r := range list {
 		s.index[r.kind][r.name] = i
 	}

@@ -227,7 +227,7 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("a wrong bit in byte %d was accepted", i)
 		}
 	}
-	newer := strings.Replace(string(good), publicationMagic, "sluice-meters\x02", 1)
+	newer := strings.Replace(string(good), publicationMagic, "sluice-meters\x03", 1)
 	if _, err := decodePublication([]byte(newer)); err == nil || err.Error() != "not readable by this version" {
 		t.Errorf("a newer version: %v", err)
 	}

@@ -70,7 +70,7 @@ func ParseQuery(v url.Values) (Query, error) {
 	p := parser{values: v}
 	q := Query{
 		Scope:  Scope(p.oneOf("scope", string(NodeScope), string(ClusterScope))),
-		Kind:   Kind(p.oneOf("kind", "", string(Client), string(Route))),
+		Kind:   Kind(p.oneOf("kind", "", string(Client), string(Refused), string(Route))),
 		Sort:   Sort(p.oneOf("sort", string(SortCount), "rate_1s", "rate_10s", "rate_60s", string(SortName))),
 		Limit:  p.number("limit", DefaultLimit, 1, MaxLimit),
 		Offset: p.number("offset", 0, 0, math.MaxInt32),
