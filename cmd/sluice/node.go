@@ -22,6 +22,7 @@ import (
 	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/gateway"
 	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/live"
 	"github.com/sluicegate/sluice/internal/rls"
 )
 
@@ -39,6 +40,7 @@ type node struct {
 	loads    *prometheus.CounterVec
 	feed     *feed.Feed
 	arrivals *arrivals.Recorder
+	live     *live.Sampler
 	loadMu   sync.Mutex // held while the configuration is replaced
 
 	listener, adminListener     net.Listener
@@ -78,6 +80,7 @@ func newNode(ctx context.Context, cfg *config.Config, load func() (*config.Confi
 		Log:      n.log,
 		Metrics:  n.reg,
 	})
+	n.live = live.New(n.glance())
 	n.admin = admin.New(admin.Options{
 		Token:   cfg.Admin.Token,
 		PProf:   cfg.Admin.PProf,
@@ -94,6 +97,7 @@ func newNode(ctx context.Context, cfg *config.Config, load func() (*config.Confi
 
 		Events:   n.feed,
 		Arrivals: n.arrivals,
+		Live:     n.live,
 	})
 	if s := cfg.RateLimitService; s != nil {
 		n.rls = rls.New(rls.Options{Limits: n.gate.Limits(), Domain: s.Domain, Token: s.Token, Metrics: n.reg})
@@ -159,6 +163,7 @@ func (n *node) run(ctx context.Context) error {
 	}
 	go func() { failed <- n.gate.Serve(n.listener) }()
 	go func() { failed <- n.admin.Serve(n.adminListener) }()
+	defer n.look(ctx)()
 	for {
 		select {
 		case <-hup:

@@ -24,6 +24,7 @@ import (
 
 // state is what a node knows beyond one request: on disk, with data_dir, and shared with other nodes, with redis.
 type state struct {
+	id      string        // of this node among those that share state
 	dir     *datadir.Dir  // nil without data_dir
 	redis   *redis.Client // nil without redis
 	meter   *meter.Meter
@@ -36,15 +37,14 @@ type state struct {
 
 // openState restores what was kept. Redis may be away: nothing waits for it.
 func openState(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (*state, error) {
-	s := &state{log: log}
+	s := &state{log: log, id: datadir.NewID()}
 	opts := meter.Options{Log: log}
-	id := datadir.NewID()
 	var err error
 	if cfg.DataDir != "" {
 		if s.dir, err = datadir.Open(cfg.DataDir); err != nil {
 			return nil, err
 		}
-		opts.Path, id = s.dir.Path, s.dir.ID()
+		opts.Path, s.id = s.dir.Path, s.dir.ID()
 	}
 	if s.meter, err = meter.Open(&cfg.Meter, opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("restoring the counts of requests: %w", err), s.closeDir())
@@ -60,9 +60,9 @@ func openState(ctx context.Context, cfg *config.Config, log *slog.Logger, reg pr
 	}
 	redis.SetLogger(redisLog{log}) // the library has one for the process, and it prints to stderr
 	s.redis = newRedis(cfg.Redis)
-	s.cluster = meter.Join(s.meter, s.redis, id, log)
+	s.cluster = meter.Join(s.meter, s.redis, s.id, log)
 	reg.MustRegister(s.cluster)
-	if s.limits, err = limit.OpenShared(sharedLimits(cfg.Redis, id)); err != nil {
+	if s.limits, err = limit.OpenShared(sharedLimits(cfg.Redis, s.id)); err != nil {
 		return nil, errors.Join(fmt.Errorf("sharing limits: %w", err), s.close(ctx))
 	}
 	s.cache = cache.OpenShared(cache.SharedConfig{Options: redis.UniversalOptions{

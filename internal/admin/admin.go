@@ -16,6 +16,7 @@ import (
 	"github.com/sluicegate/sluice/internal/arrivals"
 	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/limit"
+	"github.com/sluicegate/sluice/internal/live"
 	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/version"
 )
@@ -37,6 +38,7 @@ type Options struct {
 
 	Events   *feed.Feed         // what /api/v1/events tells; nil: it isn't there
 	Arrivals *arrivals.Recorder // what /api/v1/arrivals dumps; likewise
+	Live     *live.Sampler      // what /api/v1/live tells; likewise
 }
 
 // ErrNoFile is what Reload returns when there is no file to read.

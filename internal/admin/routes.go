@@ -46,6 +46,11 @@ func (s *Server) guarded() []endpoint {
 		{"PUT", "/api/v1/limits/overrides", "set one", s.setOverride},
 		{"DELETE", "/api/v1/limits/overrides", "unset one", s.unsetOverride},
 	}
+	if s.opts.Live != nil {
+		list = append(list,
+			endpoint{"GET", "/api/v1/live", "everything at a glance", s.glance},
+			endpoint{"GET", "/api/v1/live/stream", "the same once a second, as a stream", s.bounded(s.liveStream)})
+	}
 	if s.opts.Events != nil {
 		list = append(list, endpoint{"GET", "/api/v1/events", "what happens, as a stream or in pages", s.events})
 	}

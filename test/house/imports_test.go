@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 	"internal/spool":    {},
 	"internal/version":  {},
 	"internal/feed":     {},
+	"internal/live":     {},
 	"internal/journal":  {"internal/datadir"},
 
 	// limits that nodes share
@@ -50,7 +51,7 @@ var allowed = map[string][]string{
 	"internal/gateway": {"coalesce", "flush", "gcra", "internal/admit", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
 		"internal/identify", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "internal/wallet", "window"},
 	"internal/rls":   {"internal/limit", "internal/rate"},
-	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/meter", "internal/version"},
+	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/live", "internal/meter", "internal/version"},
 
 	// to try and to measure with
 	"internal/origin":  {},
