@@ -83,7 +83,12 @@ func (s *Server) routes() http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		printIndex(w, list)
 	})
-	all.Handle("/", s.guard(sameSite(orProblem(inner, list))))
+	programs := s.guard(sameSite(orProblem(inner, list)))
+	all.Handle("/", programs)
+	if s.opts.Live != nil {
+		all.Handle("GET /{$}", s.dashboard(programs))
+		all.HandleFunc("GET /ui/", asset)
+	}
 	return s.ownHost(all)
 }
 
