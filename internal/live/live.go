@@ -80,7 +80,7 @@ func (s *Sampler) Current() (*Snapshot, <-chan struct{}) {
 func (s *Sampler) History() []Point {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Point(nil), s.points...)
+	return append([]Point{}, s.points...)
 }
 
 func (s *Sampler) sample(now time.Time) {
