@@ -64,7 +64,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(suggestFlag)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(), newProxy(), newCounter(), newMarket(), newDemo(), newCheck(), newLimits(), newOrigin(), newVersion())
+	root.AddCommand(newServe(), newProxy(), newCounter(), newMarket(), newDemo(), newCheck(), newLimits(), newTop(), newOrigin(), newVersion())
 	return root
 }
 

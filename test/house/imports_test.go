@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/version":  {},
 	"internal/feed":     {},
 	"internal/live":     {},
+	"internal/top":      {"internal/live"},
 	"internal/journal":  {"internal/datadir"},
 
 	// limits that nodes share
