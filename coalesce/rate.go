@@ -37,17 +37,25 @@ func (a *arrivals) at(now time.Duration) [3]float64 {
 
 // add counts an arrival, and returns what was known just before.
 func (a *arrivals) add(now time.Duration) (before arrivals) {
-	now = max(now, a.last)
 	before = *a
-	c := a.at(now)
-	a.counts = [3]float64{c[0] + 1, c[1] + 1, c[2] + 1}
-	a.last, a.some = now, true
+	a.count(now)
 	return before
 }
 
-// rates returns the arrivals per second as of now.
-func (a *arrivals) rates(now time.Duration) [3]float64 {
+// count counts an arrival, and returns the counts just before it.
+func (a *arrivals) count(now time.Duration) (before [3]float64) {
+	now = max(now, a.last)
 	c := a.at(now)
+	a.counts = [3]float64{c[0] + 1, c[1] + 1, c[2] + 1}
+	a.last, a.some = now, true
+	return c
+}
+
+// rates returns the arrivals per second as of now.
+func (a *arrivals) rates(now time.Duration) [3]float64 { return perSecond(a.at(now)) }
+
+// perSecond makes counts rates.
+func perSecond(c [3]float64) [3]float64 {
 	for i, s := range scales() {
 		c[i] /= s.Seconds()
 	}

@@ -55,6 +55,7 @@ var allowed = map[string][]string{
 	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/live", "internal/meter", "internal/version"},
 
 	// to try and to measure with
+	"internal/learn":   {"coalesce", "flush"},
 	"internal/origin":  {},
 	"internal/traffic": {},
 	"test/redistest":   {},
