@@ -96,6 +96,9 @@ func (s *Sim) Answer(d coalesce.Decision) (state *coalesce.State, reward float64
 	return &s.state, reward, !truncated, truncated
 }
 
+// Asking reports whether it stands at a question. It doesn't when the episode has ended, or if there never was one because Hold is 0.
+func (s *Sim) Asking() bool { return s.size > 0 }
+
 // Config returns the setting.
 func (s *Sim) Config() *Config { return &s.cfg }
 
@@ -118,7 +121,7 @@ func Run(cfg Config, p coalesce.Policy) Outcome {
 
 // Finish has the policy decide for the rest of the episode, and returns its outcome.
 func (s *Sim) Finish(p coalesce.Policy) Outcome {
-	if s.size > 0 {
+	if s.Asking() {
 		s.decide(p.Decide(s.state))
 		for s.run() {
 			s.decide(p.Decide(s.state))

@@ -1,0 +1,166 @@
+package learn
+
+import (
+	"time"
+
+	"github.com/sluicegate/sluice/coalesce"
+)
+
+// Hindsight serves a slot as soon as it has N waiters, or nothing has come for Gap, or it has waited Budget in all. With the three numbers that are
+// best for a piece of traffic, as [BestHindsight] finds them, it is what rules can reach that don't change: nobody could have chosen
+// them before. It is a [coalesce.Policy]; a number of 0 or less means at once.
+type Hindsight struct {
+	N           int
+	Gap, Budget time.Duration
+}
+
+// Decide implements [coalesce.Policy].
+func (h Hindsight) Decide(s coalesce.State) coalesce.Decision {
+	quiet := s.SinceArrival
+	if s.Arrival {
+		quiet = 0
+	}
+	after := h.after(s.Size, s.Waiting, quiet)
+	if after <= 0 {
+		return coalesce.Decision{Serve: true}
+	}
+	return coalesce.Decision{After: after}
+}
+
+// after returns when the slot is served if nothing comes.
+func (h Hindsight) after(size int, waiting, quiet time.Duration) time.Duration {
+	if size >= h.N {
+		return 0
+	}
+	n := time.Duration(size)
+	left := h.Budget - waiting
+	budget := left / n
+	if left > 0 && left%n > 0 {
+		budget++
+	}
+	return min(h.Gap-quiet, budget)
+}
+
+// cost is what the rule costs in the setting, as Run says, but much sooner: nothing is learned on the way, and no state made.
+func (h Hindsight) cost(cfg *Config, t *Traffic) (cost time.Duration) {
+	for i := 0; i < len(t.Times); {
+		waited, then := h.slot(cfg, t, i)
+		cost += cfg.CallCost + waited
+		i = then
+	}
+	return cost
+}
+
+// slot returns what the waiters of the slot that arrival i opens wait, and which arrival opens the next.
+func (h Hindsight) slot(cfg *Config, t *Traffic, i int) (waited time.Duration, next int) {
+	opened := t.Times[i]
+	now, size := opened, 1
+	for next = i + 1; ; next++ {
+		serve := now
+		if (cfg.MaxBatch == 0 || size < cfg.MaxBatch) && now-opened < cfg.Hold {
+			if after := h.after(size, waited, 0); after > 0 {
+				serve = min(now+max(after, shortest), opened+cfg.Hold)
+			}
+		}
+		if serve == now || next == len(t.Times) || t.Times[next] > serve {
+			waited += time.Duration(size) * (serve - now)
+			now = serve
+			break
+		}
+		waited += time.Duration(size) * (t.Times[next] - now)
+		now = t.Times[next]
+		size++
+	}
+	if !cfg.Relaxed {
+		return waited, next
+	}
+	end := now + t.Calls[i]
+	waited += time.Duration(size) * t.Calls[i]
+	for ; next < len(t.Times) && t.Times[next] <= end; next++ {
+		waited += end - t.Times[next]
+	}
+	return waited, next
+}
+
+// BestHindsight returns the triple that costs least, in the sum over all pieces of traffic. It tries a grid, and then the neighbourhood of the
+// best point on a finer one.
+func BestHindsight(cfg Config, traffic []Traffic) Hindsight {
+	sample := traffic[:min(len(traffic), coarseSample)]
+	var best Hindsight
+	least := never
+	for _, n := range sizes() {
+		for _, gap := range parts(cfg.Hold) {
+			for _, budget := range parts(4 * cfg.CallCost) {
+				h := Hindsight{N: n, Gap: gap, Budget: budget}
+				if c := h.total(&cfg, sample); c < least {
+					best, least = h, c
+				}
+			}
+		}
+	}
+	return best.refined(&cfg, traffic)
+}
+
+// coarseSample is on how many pieces of the traffic the grid is tried.
+const coarseSample = 3
+
+func sizes() []int { return []int{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, noSize} }
+
+// noSize is a number of waiters that no slot reaches, and noTime longer than any hold, but can be added to times.
+const (
+	noSize = 1 << 30
+	noTime = time.Duration(1) << 60
+)
+
+// parts returns 1/128 to 1 of d, in steps of a factor of two, and noTime.
+func parts(d time.Duration) []time.Duration {
+	all := []time.Duration{noTime}
+	for shift := range 8 {
+		all = append(all, d>>shift)
+	}
+	return all
+}
+
+func (h Hindsight) total(cfg *Config, traffic []Traffic) (cost time.Duration) {
+	for i := range traffic {
+		cost += h.cost(cfg, &traffic[i])
+	}
+	return cost
+}
+
+// refined goes from the rule to better ones nearby, in ever smaller steps, on all the traffic.
+func (h Hindsight) refined(cfg *Config, traffic []Traffic) Hindsight {
+	least := h.total(cfg, traffic)
+	for _, step := range []float64{1.5, 1.25, 1.1} {
+		for range 4 {
+			before := least
+			for _, near := range h.near(step) {
+				if c := near.total(cfg, traffic); c < least {
+					h, least = near, c
+				}
+			}
+			if least == before {
+				break
+			}
+		}
+	}
+	return h
+}
+
+// near returns rules of which one number differs by the factor, and the size by 1 at least.
+func (h Hindsight) near(step float64) []Hindsight {
+	var all []Hindsight
+	if h.N < noSize {
+		by := max(1, int(float64(h.N)*(step-1)))
+		all = append(all, Hindsight{h.N + by, h.Gap, h.Budget}, Hindsight{h.N - by, h.Gap, h.Budget})
+	}
+	if h.Gap < noTime {
+		gap := float64(h.Gap)
+		all = append(all, Hindsight{h.N, time.Duration(gap * step), h.Budget}, Hindsight{h.N, time.Duration(gap / step), h.Budget})
+	}
+	if h.Budget < noTime {
+		budget := float64(h.Budget)
+		all = append(all, Hindsight{h.N, h.Gap, time.Duration(budget * step)}, Hindsight{h.N, h.Gap, time.Duration(budget / step)})
+	}
+	return all
+}
