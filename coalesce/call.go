@@ -26,6 +26,7 @@ type Call[I, V any] struct {
 	shard *shard[I, V]
 	entry *entry[I, V]
 	opt   *Options[I, V]
+	async AsyncPolicy   // opt.Policy, if it's one
 	done  chan struct{} // closed when answered
 	ctx   context.Context
 	end   context.CancelCauseFunc
@@ -39,6 +40,8 @@ type Call[I, V any] struct {
 	timer       *time.Timer
 	wake        time.Duration // when the timer is due
 	asked, told uint64        // numbers of the latest question and of the latest answer heard of the policy
+	open        uint64        // number of the question that an AsyncPolicy has not answered yet; 0: there is none
+	again       bool          // requests have arrived since that question
 	leader      *waiter[I]    // the first when it was served; nil if it has left since
 	answered    bool
 	answer      answer[I, V]

@@ -66,6 +66,9 @@
 // arrive, and estimates of how long its calls take. These outlive the slot: they are kept for Config.MaxIdle keys, and those not used for the longest
 // time are forgotten first. Package flush has policies for most cases.
 //
+// A policy that has to ask somebody else, as over a network, is an [AsyncPolicy]: its question stays open while requests go on arriving, and its answer
+// serves the slot, or not, when it comes.
+//
 // # Costs
 //
 // A lone request costs some 3 µs and 700 bytes more than its fetch, most of it for the goroutine; one in a full batch some 2 µs, with a goroutine of

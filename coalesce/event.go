@@ -70,7 +70,7 @@ type Flush struct {
 	Joined    int // requests that joined the call in flight
 	Answered  int // requests that were given the value, Joined among them
 	Released  int // requests that were released with ErrNotShared because the answer was private
-	Fallbacks int // times that the policy failed
+	Fallbacks int // times that the policy failed, or could not decide and said so
 
 	Opened, Started, Ended time.Time
 	Upstream               time.Duration // from Started to the answer, or to the end if there was none

@@ -342,6 +342,38 @@ func (p anyPolicy) Decide(s coalesce.State) coalesce.Decision {
 	return coalesce.Decision{After: time.Duration(random.IntN(5000)) * time.Microsecond}
 }
 
+// laterPolicy decides as anyPolicy does, but now and then takes its time, answers twice, or never.
+type laterPolicy struct{ anyPolicy }
+
+func (p laterPolicy) Ask(s coalesce.State, answer func(coalesce.Policy)) (d coalesce.Decision, pending bool) {
+	random := rand.New(rand.NewPCG(uint64(p.anyPolicy)+1, uint64(s.Size)<<32^uint64(s.Age)))
+	later := func() {
+		time.AfterFunc(time.Duration(random.IntN(6))*500*time.Microsecond, func() { answer(p.anyPolicy) })
+	}
+	switch random.IntN(5) {
+	case 0:
+		return p.Decide(s), false
+	case 1:
+	case 2:
+		later()
+		answer(p.anyPolicy)
+	case 3:
+		later()
+		fallthrough
+	default:
+		later()
+	}
+	return d, true
+}
+
+// modelPolicy makes one of both kinds.
+func modelPolicy(seed uint64) coalesce.Policy {
+	if seed%2 == 0 {
+		return laterPolicy{anyPolicy(seed)}
+	}
+	return anyPolicy(seed)
+}
+
 // A step is one request of a script.
 type step struct {
 	at, cancel time.Duration // cancel is after at; 0: not
@@ -362,7 +394,7 @@ func TestModel(t *testing.T) {
 				opt := coalesce.Options[*modelRequest, *modelCall]{
 					Hold:     time.Duration(rapid.IntRange(0, 10).Draw(rt, "hold")) * ms,
 					MaxBatch: rapid.IntRange(0, 6).Draw(rt, "max batch"),
-					Policy:   anyPolicy(rapid.Uint64().Draw(rt, "policy")),
+					Policy:   modelPolicy(rapid.Uint64().Draw(rt, "policy")),
 				}
 				synctest.Test(t, func(*testing.T) {
 					for _, fault := range playScript(cfg, mode == "relaxed", opt, script, fates) {
@@ -442,7 +474,7 @@ func TestCrowd(t *testing.T) {
 			for c := range clients {
 				wg.Go(func() {
 					for range each {
-						m.crowd(relaxed, anyPolicy(c))
+						m.crowd(relaxed, modelPolicy(uint64(c)))
 					}
 				})
 			}

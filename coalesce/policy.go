@@ -17,7 +17,7 @@ const Never time.Duration = 1<<63 - 1
 //
 // Decide must be a pure and fast function of the state, and is called by many goroutines at once. No lock is held meanwhile, but the request
 // whose arrival is asked about waits for it. If it panics, or asks to be asked again at a negative time, the slot is served at once, and
-// [Flush] counts a fallback.
+// [Flush] counts a fallback. A policy that needs more time is an [AsyncPolicy].
 type Policy interface {
 	Decide(State) Decision
 }
@@ -27,6 +27,8 @@ type Decision struct {
 	Serve bool
 	// After says when to ask again, if not Serve; 0 means at the next arrival. Times below 10 µs count as 10 µs.
 	After time.Duration
+	// Fallback says that the policy could not decide, and that this is what something else has decided in its place. It is counted in [Flush].
+	Fallback bool
 }
 
 // State is what a policy knows: all about the slot, and what was learned about its key. Times are in nanoseconds as always in Go, and never
@@ -68,7 +70,11 @@ func ask(p Policy, s State) (d Decision, sane bool) {
 			d = Decision{Serve: true}
 		}
 	}()
-	d = p.Decide(s)
+	return p.Decide(s).checked()
+}
+
+// checked returns the decision as it is heeded. sane is false if it is none.
+func (d Decision) checked() (_ Decision, sane bool) {
 	if d.After > 0 {
 		d.After = max(d.After, shortest)
 	}

@@ -70,19 +70,24 @@ func (g *Group[I, V]) full() bool {
 	return held >= g.cfg.MaxBytes || held > 0 && g.short.Load()
 }
 
-// arrivedLocked serves the slot if with the waiter that has just arrived it has reached a cap; otherwise it makes the question to the policy.
+// arrivedLocked serves the slot if with the waiter that has just arrived it has reached a cap; otherwise it makes the question to the policy, unless
+// one is open.
 func (c *Call[I, V]) arrivedLocked(now time.Duration, before *arrivals) (question bool, number uint64, s State) {
 	if r, due := c.dueLocked(now); due {
 		c.serveLocked(r, now)
 		return false, 0, s
 	}
-	c.asked++
-	return true, c.asked, c.stateLocked(now, true, before)
+	if c.open != 0 {
+		c.again = true
+		return false, 0, s
+	}
+	return true, c.questionLocked(), c.stateLocked(now, true, before)
 }
 
 // openLocked opens a slot for the key.
 func (g *Group[I, V]) openLocked(sh *shard[I, V], e *entry[I, V], opt *Options[I, V], now time.Duration) *Call[I, V] {
 	c := &Call[I, V]{group: g, shard: sh, entry: e, opt: opt, done: make(chan struct{}), opened: now}
+	c.async, _ = opt.Policy.(AsyncPolicy)
 	sh.wakeLocked(e)
 	e.open = c
 	return c
@@ -165,14 +170,23 @@ func (c *Call[I, V]) stateLocked(now time.Duration, arrival bool, seen *arrivals
 //
 // So questions have numbers, and an answer that comes after one to a later question is not heard, except to serve.
 func (c *Call[I, V]) consult(s State, number uint64) {
+	if c.async != nil {
+		c.consultAsync(s, number)
+		return
+	}
 	d, sane := ask(c.opt.Policy, s)
 	now := c.group.now()
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
+	c.heedLocked(d, sane, now, s.Now, number)
+}
+
+// heedLocked does what the policy said to the question of that number, which was asked some time ago.
+func (c *Call[I, V]) heedLocked(d Decision, sane bool, now, asked time.Duration, number uint64) {
 	if c.phase != waiting {
 		return
 	}
-	if !sane {
+	if !sane || d.Fallback {
 		c.flush.Fallbacks++
 	}
 	switch {
@@ -180,7 +194,7 @@ func (c *Call[I, V]) consult(s State, number uint64) {
 		c.serveLocked(ByPolicy, now)
 	case number > c.told:
 		c.told = number
-		c.armLocked(now, s.Now, d.After)
+		c.armLocked(now, asked, d.After)
 	}
 }
 
@@ -210,10 +224,14 @@ func (c *Call[I, V]) ring() {
 		c.shard.mu.Unlock()
 		return
 	}
+	if c.open != 0 { // its answer says when to ask again
+		c.armLocked(now, now, 0)
+		c.shard.mu.Unlock()
+		return
+	}
 	c.group.running.Add(1)
 	defer c.group.running.Done()
-	c.asked++
-	number, s := c.asked, c.stateLocked(now, false, &c.entry.arrivals)
+	number, s := c.questionLocked(), c.stateLocked(now, false, &c.entry.arrivals)
 	c.shard.mu.Unlock()
 	c.consult(s, number)
 }

@@ -74,7 +74,7 @@ func newFlushVecs() flushVecs {
 		flushes: counter("sluice_flushes_total", "Shared calls, by why they were made (policy, timer, size, close); and requests that joined one in flight, "+
 			"passed through alone, or were answered from the cache.", "reason"),
 		saved:     counter("sluice_upstream_calls_saved_total", "Requests answered without a call of their own."),
-		fallbacks: counter("sluice_policy_fallbacks_total", "Times that the flush policy failed, so that the slot was served at once."),
+		fallbacks: counter("sluice_policy_fallbacks_total", "Times that the flush policy failed, so that the slot was served at once, or that a rule decided in its place."),
 		errors:    counter("sluice_coalesce_errors_total", "Shared calls that failed, and requests that passed through alone, by kind.", "kind"),
 		size: histogram("sluice_flush_batch_size", "Requests that had waited when a shared call began.",
 			1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096),
