@@ -20,6 +20,13 @@ test: ## run the tests
 ci: ## run what must hold before a change lands
 	./.ci/run
 
+.PHONY: proto
+proto: ## make the Go code of proto/ anew (needs protoc)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	GOBIN=$$dir $(GO) install -modfile=tools/go.mod google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc && \
+	PATH="$$dir:$$PATH" protoc -I proto --go_out=. --go_opt=module=github.com/sluicegate/sluice \
+		--go-grpc_out=. --go-grpc_opt=module=github.com/sluicegate/sluice proto/*.proto
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	@set -e; for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | sort); do \

@@ -12,22 +12,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
-	"net"
 	"strings"
-	"time"
 
 	pb "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
+	"github.com/sluicegate/sluice/internal/grpcserver"
 	"github.com/sluicegate/sluice/internal/limit"
 )
 
@@ -39,71 +34,14 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-const (
-	// maxMessage bounds a call, in bytes: Envoy lets a client send 60 KiB of fields, of which several descriptors may hold the same ones.
-	maxMessage = 1 << 20
-	// maxConnections and maxCalls, of one connection, bound what is served at once. Envoy has a connection for each of its threads. More
-	// connections wait to be accepted, more calls wait in the proxy.
-	maxConnections = 1000
-	maxCalls       = 1000
-	// handshake bounds the time until a connection speaks HTTP/2.
-	handshake = 10 * time.Second
-	// grace is how long calls may take after Shutdown. A decision takes microseconds; what is still there is a stream that somebody watches.
-	grace = time.Second
-)
-
-// Server is the listener. Make one with New.
-type Server struct {
-	grpc   *grpc.Server
-	health *health.Server
-}
-
 // New makes a server. Nothing is served before Serve.
 func New(opts Options) *Server {
 	g := guard{token: opts.Token, hash: sha256.Sum256([]byte(opts.Token))}
-	s := &Server{
-		grpc: grpc.NewServer(
-			grpc.MaxRecvMsgSize(maxMessage),
-			grpc.MaxConcurrentStreams(maxCalls),
-			grpc.ConnectionTimeout(handshake),
-			grpc.WaitForHandlers(true),
-			grpc.UnaryInterceptor(g.unary),
-			grpc.StreamInterceptor(g.stream),
-		),
-		health: health.NewServer(),
-	}
-	pb.RegisterRateLimitServiceServer(s.grpc, newService(opts))
-	healthpb.RegisterHealthServer(s.grpc, s.health)
-	s.health.SetServingStatus(pb.RateLimitService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
-	reflection.Register(s.grpc)
-	return s
+	return &Server{grpcserver.New(&pb.RateLimitService_ServiceDesc, newService(opts), grpc.UnaryInterceptor(g.unary), grpc.StreamInterceptor(g.stream))}
 }
 
-// Serve answers on ln until Shutdown.
-func (s *Server) Serve(ln net.Listener) error {
-	if err := s.grpc.Serve(netutil.LimitListener(ln, maxConnections)); !errors.Is(err, grpc.ErrServerStopped) {
-		return err
-	}
-	return nil // stopped before it began
-}
-
-// Shutdown stops the server. Calls under way are answered, unless they take longer than a second or than ctx.
-func (s *Server) Shutdown(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, grace)
-	defer cancel()
-	s.health.Shutdown()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.grpc.GracefulStop()
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		s.grpc.Stop()
-		<-done
-	}
-}
+// Server is the listener. Make one with New.
+type Server struct{ *grpcserver.Server }
 
 // guard asks for the token.
 type guard struct {

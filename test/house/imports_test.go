@@ -29,24 +29,29 @@ var allowed = map[string][]string{
 	"internal/cache":    {"internal/config", "internal/http1"},
 
 	// what stages stand on
-	"internal/arrivals": {},
-	"internal/config":   {"internal/rate", "internal/spelling"},
-	"internal/datadir":  {},
-	"internal/http1":    {},
-	"internal/problem":  {"internal/http1"},
-	"internal/spelling": {},
-	"internal/spool":    {},
-	"internal/version":  {},
-	"internal/feed":     {},
-	"internal/live":     {},
-	"internal/top":      {"internal/live"},
-	"internal/journal":  {"internal/datadir"},
+	"internal/arrivals":   {},
+	"internal/config":     {"internal/rate", "internal/spelling"},
+	"internal/datadir":    {},
+	"internal/http1":      {},
+	"internal/problem":    {"internal/http1"},
+	"internal/spelling":   {},
+	"internal/spool":      {},
+	"internal/version":    {},
+	"internal/feed":       {},
+	"internal/live":       {},
+	"internal/top":        {"internal/live"},
+	"internal/journal":    {"internal/datadir"},
+	"internal/grpcserver": {},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
 	"internal/lease/sim":  {"gcra", "internal/lease"},
 	"internal/rate":       {"gcra", "internal/lease"},
 	"internal/redislimit": {"gcra", "internal/lease", "internal/rate"},
+
+	// flush policies that another program decides for
+	"internal/agent":    {"coalesce", "flush", "internal/agent/pb", "internal/grpcserver"},
+	"internal/agent/pb": {},
 
 	// what puts them together
 	"internal/gateway": {"coalesce", "flush", "gcra", "internal/admit", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
