@@ -27,7 +27,8 @@ type circuit struct {
 	probing  bool      // by one call, on which it depends what comes then
 }
 
-// begin reports whether a call may be made; its end is then told with end. If not, why says Away or Busy.
+// begin reports whether a call may be made; its end is then told with end, and when all about it is over with running.Done. If not, why says Away
+// or Busy.
 func (c *circuit) begin(now time.Time) (why Outcome, may bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,23 +45,24 @@ func (c *circuit) begin(now time.Time) (why Outcome, may bool) {
 	return Answered, true
 }
 
-// end tells how a call went.
-func (c *circuit) end(now time.Time, o Outcome) {
+// end tells how a call went. It reports whether the agent is left alone from now on, or no longer.
+func (c *circuit) end(now time.Time, o Outcome) (left, back bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.running.Done()
 	c.calls--
 	switch {
 	case o == Answered:
+		back = c.failures >= maxFailures
 		c.failures, c.pause, c.probing = 0, 0, false
 	case c.failures < maxFailures:
 		c.failures++
-		if c.failures == maxFailures {
+		if left = c.failures == maxFailures && !c.closed; left {
 			c.restLocked(now)
 		}
 	case c.probing: // otherwise it began before the pause
 		c.restLocked(now)
 	}
+	return left, back
 }
 
 // restLocked leaves the agent alone for a while.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
@@ -46,19 +47,29 @@ func (o Outcome) String() string {
 type Client struct {
 	agent   pb.RlAgentClient
 	conn    *grpc.ClientConn // nil if it isn't the client's own
-	observe func(Outcome, time.Duration)
+	options Options
 	circuit circuit
 	ctx     context.Context // of all calls
 	cancel  context.CancelFunc
 }
 
-// New returns a client of an agent that can be called. observe, if not nil, is told of each question's outcome and, if the agent was asked, how long it
-// took; it should be quick.
-func New(agent pb.RlAgentClient, observe func(Outcome, time.Duration)) *Client {
-	if observe == nil {
-		observe = func(Outcome, time.Duration) {}
+// Options say who hears of what a client does. The zero value says nobody.
+type Options struct {
+	// Observe is told of each question's outcome, and how long the agent took if it was asked. It should be quick.
+	Observe func(o Outcome, took time.Duration)
+	// Log gets a line when the agent is left alone, and one when it answers again.
+	Log *slog.Logger
+}
+
+// New returns a client of an agent that can be called.
+func New(agent pb.RlAgentClient, options Options) *Client {
+	if options.Observe == nil {
+		options.Observe = func(Outcome, time.Duration) {}
 	}
-	c := &Client{agent: agent, observe: observe}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{agent: agent, options: options}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -74,7 +85,7 @@ const (
 
 // Dial returns a client of the agent at host:port, without TLS. It connects by itself, at once and whenever the connection is lost: the error is
 // of an address that can't be one.
-func Dial(address string, observe func(Outcome, time.Duration)) (*Client, error) {
+func Dial(address string, options Options) (*Client, error) {
 	redial := backoff.Config{BaseDelay: minRedial, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxRedial}
 	conn, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -86,7 +97,7 @@ func Dial(address string, observe func(Outcome, time.Duration)) (*Client, error)
 		return nil, fmt.Errorf("agent %s: %w", address, err)
 	}
 	conn.Connect()
-	c := New(pb.NewRlAgentClient(conn), observe)
+	c := New(pb.NewRlAgentClient(conn), options)
 	c.conn = conn
 	return c, nil
 }
@@ -112,13 +123,20 @@ func (c *Client) call(r *remote, s *coalesce.State, answer func(coalesce.Policy)
 	cancel()
 	now := time.Now()
 	o := outcome(m, err)
-	defer c.circuit.end(now, o)
-	c.observe(o, now.Sub(begun))
-	if o != Answered {
+	left, back := c.circuit.end(now, o) // first: what follows may lead to the next question
+	defer c.circuit.running.Done()
+	c.options.Observe(o, now.Sub(begun))
+	if o == Answered {
+		answer(r.verdict(s, m))
+	} else {
 		answer(instead{r.Instead})
-		return
 	}
-	answer(r.verdict(s, m))
+	switch {
+	case left:
+		c.options.Log.Warn("the agent for flush decisions fails, a rule decides instead until it answers again", "outcome", o.String(), "error", err)
+	case back:
+		c.options.Log.Info("the agent for flush decisions answers again")
+	}
 }
 
 // outcome classes an answer.

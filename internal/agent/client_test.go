@@ -1,10 +1,13 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +37,7 @@ type world struct {
 	start  time.Time
 	client *agent.Client
 	group  *coalesce.Group[int, string]
+	log    bytes.Buffer // read it when nothing goes on
 	opt    coalesce.Options[int, string]
 
 	mu       sync.Mutex // guards what follows
@@ -47,11 +51,11 @@ func play(t *testing.T, a scripted, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, start: time.Now(), outcomes: map[agent.Outcome]int{}}
-		w.client = agent.New(w.note(a), func(o agent.Outcome, _ time.Duration) {
+		w.client = agent.New(w.note(a), agent.Options{Log: slog.New(slog.NewTextHandler(&w.log, nil)), Observe: func(o agent.Outcome, _ time.Duration) {
 			w.mu.Lock()
 			w.outcomes[o]++
 			w.mu.Unlock()
-		})
+		}})
 		w.group = coalesce.New[int, string](coalesce.Config{Observe: func(f coalesce.Flush) {
 			w.mu.Lock()
 			w.flushes = append(w.flushes, f)
@@ -268,6 +272,9 @@ func TestLeftAlone(t *testing.T) {
 		}
 		if asked, calls := w.seen(); len(asked) != 10 || calls != 10 {
 			t.Errorf("asked %d times of 10 when it was back, for %d calls", len(asked), calls)
+		}
+		if log := w.log.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, "fails") || !strings.Contains(log, "answers again") {
+			t.Errorf("the log: %s", log)
 		}
 	})
 }

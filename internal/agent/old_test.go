@@ -80,7 +80,7 @@ func (a *oldAgent) serve(t *testing.T) (address string) {
 func TestAgentOfTheFirstVersion(t *testing.T) {
 	state, decision := oldProtocol(t)
 	old := &oldAgent{state: state, decision: decision, size: 2, ageMs: 20}
-	client, err := agent.Dial(old.serve(t), nil)
+	client, err := agent.Dial(old.serve(t), agent.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

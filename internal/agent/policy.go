@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/flush"
 	"github.com/sluicegate/sluice/internal/agent/pb"
 )
 
@@ -30,7 +31,7 @@ func (r *remote) Decide(s coalesce.State) coalesce.Decision { return instead{r.I
 // Ask implements [coalesce.AsyncPolicy].
 func (r *remote) Ask(s coalesce.State, answer func(coalesce.Policy)) (d coalesce.Decision, pending bool) {
 	if why, may := r.client.circuit.begin(time.Now()); !may {
-		r.client.observe(why, 0)
+		r.client.options.Observe(why, 0)
 		return r.Decide(s), false
 	}
 	go r.client.call(r, &s, answer)
@@ -49,15 +50,10 @@ func (i instead) Decide(s coalesce.State) coalesce.Decision {
 // leastRecheck is how soon an agent is asked again at the earliest.
 const leastRecheck = 250 * time.Microsecond
 
-// recheck is when to ask again if the agent does not say. Agents that know only the first field of the answer never do, so this is how often they are
-// asked while nobody arrives.
-func recheck(callCost, hold time.Duration) time.Duration {
-	return max(leastRecheck, min(callCost/16, hold/8))
-}
-
-// verdict is what the agent has said about a state.
+// verdict is what the agent has said about a state. If it doesn't say when to ask again, as agents of the first version never do, that is when a policy
+// in the process would be asked.
 func (r *remote) verdict(s *coalesce.State, m *pb.FlushDecision) coalesce.Policy {
-	v := verdict{serve: m.GetShouldFlush(), again: s.Now + recheck(r.CallCost, s.Hold)}
+	v := verdict{serve: m.GetShouldFlush(), again: s.Now + flush.Recheck(s, r.CallCost)}
 	if after := m.GetRecheckAfterMs(); after > 0 {
 		v.again = s.Now + time.Duration(min(float64(after), mostMillis)*float64(time.Millisecond))
 	}

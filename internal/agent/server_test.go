@@ -174,7 +174,7 @@ type load struct {
 func newLoad(t *testing.T, address string) *load {
 	l := &load{t: t, over: make(chan struct{}), outcomes: map[agent.Outcome]int{}, changed: make(chan struct{})}
 	var err error
-	if l.client, err = agent.Dial(address, l.note); err != nil {
+	if l.client, err = agent.Dial(address, agent.Options{Observe: l.note}); err != nil {
 		t.Fatal(err)
 	}
 	l.group = coalesce.New[int, string](coalesce.Config{})

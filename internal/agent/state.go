@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/flush"
 	"github.com/sluicegate/sluice/internal/agent/pb"
 )
 
@@ -34,6 +35,9 @@ func Message(s *coalesce.State, callCost time.Duration) *pb.BatchState {
 	if s.InFlight {
 		m.InFlightMs = some(millis(s.InFlightFor))
 	}
+	var features [flush.NumFeatures]float32
+	flush.Features(s, callCost, &features)
+	m.Features = features[:]
 	return m
 }
 
@@ -48,7 +52,7 @@ const (
 )
 
 // State returns what a message tells. What it leaves out is what the first four fields suggest; callCost is 0 if it isn't told. The error names a
-// field with a number that is none, or out of range.
+// field with a number that is none, or out of range. The features are left unread, as they follow from the rest.
 func State(m *pb.BatchState) (s coalesce.State, callCost time.Duration, err error) {
 	r := reader{}
 	s.Size = int(m.GetBatchSize())
