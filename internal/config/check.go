@@ -61,6 +61,14 @@ func checkHostPort(address string) error {
 	return nil
 }
 
+// remoteAddress reports what is no address to connect to.
+func (r *report) remoteAddress(at *node, address string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !isHost(host) || !isPort(port, 1) {
+		r.errorf(at, "%q: expected host:port with a port from 1 to 65535, as in 127.0.0.1:50051", address)
+	}
+}
+
 // isPort reports whether port is a number from low to 65535.
 func isPort(port string, low uint64) bool {
 	n, err := strconv.ParseUint(port, 10, 16)

@@ -16,6 +16,10 @@ type Coalesce struct {
 	Policy FlushPolicy `yaml:"policy"`
 	// CallCost is what a call is worth: how long one request may wait to save one. 1us to 1h, default 25ms.
 	CallCost Duration `yaml:"call_cost"`
+	// Agent is the host:port of the program that decides, over gRPC, with the policy remote. Default "".
+	Agent string `yaml:"agent"`
+	// AgentTimeout is how long that may take; then a policy of ours decides. 100us to 10s, default 5ms.
+	AgentTimeout Duration `yaml:"agent_timeout"`
 	// Freshness says whether a call under way may answer a request that came after it was sent. Default strict.
 	Freshness Freshness `yaml:"freshness"`
 	// ShareBy are header fields whose values tell apart who may share: with them named, requests that carry credentials may
@@ -36,10 +40,11 @@ const (
 	PolicySize      FlushPolicy = "size"      // when the batch is full
 	PolicyBalance   FlushPolicy = "balance"   // when they have waited for as long, together, as a call is worth
 	PolicyThreshold FlushPolicy = "threshold" // when they are as many as the rate of arrivals makes worthwhile
+	PolicyRemote    FlushPolicy = "remote"    // when the agent says so
 )
 
 func (FlushPolicy) values() []string {
-	return []string{"immediate", "timer", "size", "balance", "threshold"}
+	return []string{"immediate", "timer", "size", "balance", "threshold", "remote"}
 }
 
 // Freshness is how old an answer may be when it is shared.
@@ -54,7 +59,10 @@ const (
 func (Freshness) values() []string { return []string{"strict", "relaxed"} }
 
 func (c *Coalesce) defaults() {
-	*c = Coalesce{Hold: 50 * time.Millisecond, MaxBatch: 128, Policy: PolicyTimer, CallCost: 25 * time.Millisecond, Freshness: Strict}
+	*c = Coalesce{
+		Hold: 50 * time.Millisecond, MaxBatch: 128, Policy: PolicyTimer, CallCost: 25 * time.Millisecond, AgentTimeout: agentTimeout,
+		Freshness: Strict,
+	}
 }
 
 // maxShareBy bounds what is read of every request to tell who may share.
@@ -62,6 +70,7 @@ const maxShareBy = 16
 
 func (c *Coalesce) validate(at *node, r *report) {
 	r.flush(at, c.Hold, c.CallCost)
+	r.agent(at, c.Policy, c.Agent, c.AgentTimeout)
 	r.between(at.get("max_batch"), c.MaxBatch, 1, 100_000)
 	r.shareBy(at.get("share_by"), c.ShareBy)
 	r.shareBy(at.get("share_across"), c.ShareAcross)
@@ -78,6 +87,22 @@ func (r *report) flush(at *node, hold, callCost Duration) {
 	r.durationBetween(at.get("call_cost"), callCost, time.Microsecond, time.Hour)
 }
 
+// agentTimeout is the default: several times what a program on the same machine takes.
+const agentTimeout = 5 * time.Millisecond
+
+// agent reports a policy without the agent that it asks, and an agent that nobody asks.
+func (r *report) agent(at *node, policy FlushPolicy, address string, timeout Duration) {
+	r.durationBetween(at.get("agent_timeout"), timeout, 100*time.Microsecond, 10*time.Second)
+	switch {
+	case policy == PolicyRemote && address == "" && at.find("agent") == nil:
+		r.errorf(at.get("policy"), "remote needs agent: where the program listens that decides, as in 127.0.0.1:50051")
+	case policy != PolicyRemote && address != "":
+		r.errorf(at.get("agent"), "asked by the policy remote alone, and the policy is %s", policy)
+	case address != "":
+		r.remoteAddress(at.get("agent"), address)
+	}
+}
+
 // Merge says how requests that differ are sent as one: their JSON bodies as an array, whose answers are handed back by
 // position.
 type Merge struct {
@@ -89,6 +114,10 @@ type Merge struct {
 	Policy FlushPolicy `yaml:"policy"`
 	// CallCost is what a call is worth: how long one request may wait to save one. 1us to 1h, default 50ms.
 	CallCost Duration `yaml:"call_cost"`
+	// Agent is the host:port of the program that decides, over gRPC, with the policy remote. Default "".
+	Agent string `yaml:"agent"`
+	// AgentTimeout is how long that may take; then a policy of ours decides. 100us to 10s, default 5ms.
+	AgentTimeout Duration `yaml:"agent_timeout"`
 	// OnError says what becomes of the requests of a call that failed, or was not answered by as many values. Default fail.
 	OnError MergeOnError `yaml:"on_error"`
 	// MaxItem bounds a request's body; a longer one is sent alone. 1B to 16MiB, default 1MiB.
@@ -109,11 +138,15 @@ const (
 func (MergeOnError) values() []string { return []string{"each", "fail"} }
 
 func (m *Merge) defaults() {
-	*m = Merge{Hold: 10 * time.Millisecond, MaxBatch: 32, Policy: PolicyTimer, CallCost: 50 * time.Millisecond, OnError: MergeFail, MaxItem: MiB}
+	*m = Merge{
+		Hold: 10 * time.Millisecond, MaxBatch: 32, Policy: PolicyTimer, CallCost: 50 * time.Millisecond, AgentTimeout: agentTimeout,
+		OnError: MergeFail, MaxItem: MiB,
+	}
 }
 
 func (m *Merge) validate(at *node, r *report) {
 	r.flush(at, m.Hold, m.CallCost)
+	r.agent(at, m.Policy, m.Agent, m.AgentTimeout)
 	r.between(at.get("max_batch"), m.MaxBatch, 1, 10_000)
 	r.sizeBetween(at.get("max_item"), m.MaxItem, 1, 16*MiB)
 	r.shareBy(at.get("share_by"), m.ShareBy)

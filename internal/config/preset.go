@@ -12,6 +12,7 @@ func Single(upstream, listen, admin string) (*Config, error) {
 type Preset struct {
 	Upstream, Listen, Admin, MaxConnections     string
 	Hold, MaxBatch, Policy, CallCost, Freshness string
+	Agent, AgentTimeout                         string // none of them: nobody else decides
 	TTL                                         string // 0 keeps no answers
 }
 
@@ -26,6 +27,8 @@ func Proxy(p *Preset) (*Config, error) {
 	s.set(coalesce, "policy", "policy", p.Policy)
 	s.set(coalesce, "call_cost", "call-cost", p.CallCost)
 	s.set(coalesce, "freshness", "freshness", p.Freshness)
+	s.set(coalesce, "agent", "agent", p.Agent)
+	s.set(coalesce, "agent_timeout", "agent-timeout", p.AgentTimeout)
 	s.route.add("coalesce", coalesce)
 	if p.TTL != "" && p.TTL != "0" && p.TTL != "0s" {
 		cache := mappingOf()

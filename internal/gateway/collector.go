@@ -29,6 +29,8 @@ var (
 	admitWaited   = prometheus.NewDesc("sluice_admit_wait_seconds", "How long requests have waited that got a slot; 0 for those that did not have to.",
 		[]string{"upstream"}, nil)
 
+	agentOpen = prometheus.NewDesc("sluice_agent_questions_open", "Questions to a remote flush policy that are not answered yet.", []string{"agent"}, nil)
+
 	byTarget    = []string{"upstream", "target"}
 	upCalls     = prometheus.NewDesc("sluice_upstream_calls_total", "Calls of a target.", byTarget, nil)
 	upFailures  = prometheus.NewDesc("sluice_upstream_failures_total", "Calls that failed before a response began, by kind.", append(byTarget, "kind"), nil)
@@ -42,7 +44,7 @@ var (
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connsOpen, connsAccepted, panics, upRetries, upCalls, upFailures, upInFlight, upIdle, upHealthy, upEjections,
-		admitSlots, admitInFlight, admitWaiting, admitRefused, admitWaited,
+		admitSlots, admitInFlight, admitWaiting, admitRefused, admitWaited, agentOpen,
 	} {
 		ch <- d
 	}
@@ -59,6 +61,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for i := range u.Targets {
 			collectTarget(ch, u.Name, &u.Targets[i])
 		}
+	}
+	for address, client := range c.g.settings.Load().agents {
+		ch <- gauge(agentOpen, float64(client.UnderWay()), address)
 	}
 	for name, pool := range c.g.settings.Load().pools {
 		if pool.gate != nil {

@@ -71,6 +71,7 @@ type settings struct {
 	rules      *limit.Rules
 	routes     []*route
 	pools      map[string]*backend
+	agents     agents
 	sharings   []*sharing    // of the routes that have one
 	kept       *cache.Shared // where some of them keep answers for other nodes, too; nil if none does
 	access     bool          // log every request
@@ -122,10 +123,14 @@ func (g *Gateway) Apply(cfg *config.Config) {
 			pool.Close()
 		}
 	}
+	old.agents.closeBut(next.agents)
 }
 
-// prepare builds settings, with those upstreams of old that are the same in cfg.
+// prepare builds settings, with those upstreams and agents of old that are the same in cfg.
 func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
+	if old == nil {
+		old = new(settings)
+	}
 	s := &settings{
 		cfg:        cfg,
 		identifier: identify.New(&cfg.Identify),
@@ -135,12 +140,9 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 	}
 	g.metrics.clients.max.Store(int64(cfg.Identify.MaxNames))
 	for name, u := range cfg.Upstreams {
-		var before *backend
-		if old != nil {
-			before = old.pools[name]
-		}
-		s.pools[name] = newBackend(u, before, g.log)
+		s.pools[name] = newBackend(u, old.pools[name], g.log)
 	}
+	s.agents = g.agentsOf(cfg, old.agents)
 	for _, r := range cfg.Routes {
 		route := newRoute(r, s.pools[r.Upstream], s.rules.Set(r.Limits), g.metrics)
 		route.capacities = capacities(cfg, r.Limits)
@@ -150,7 +152,7 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 				s.kept = g.kept
 			}
 		}
-		route.merging = newMerging(r, &cfg.Identify, g.merged, s.pools[r.Upstream])
+		route.merging = newMerging(r, s, g.merged)
 		s.routes = append(s.routes, route)
 	}
 	return s
@@ -158,14 +160,12 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 
 // sharingOf returns how the answers of a route are shared: as in the old settings, with all that is stored, if nothing about it has changed.
 func (g *Gateway) sharingOf(r *config.Route, s, old *settings) *sharing {
-	if old != nil {
-		for _, sharing := range old.sharings {
-			if sharing.same(r, &s.cfg.Identify, &old.cfg.Identify, s.pools[r.Upstream]) {
-				return sharing
-			}
+	for _, sharing := range old.sharings {
+		if sharing.same(r, &s.cfg.Identify, &old.cfg.Identify, s.pools[r.Upstream]) {
+			return sharing
 		}
 	}
-	return g.newSharing(r, &s.cfg.Identify, s.pools[r.Upstream])
+	return g.newSharing(r, s)
 }
 
 func limits(cfg *config.Config) http1.Limits {
@@ -202,6 +202,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	for _, p := range g.settings.Load().pools {
 		p.Close()
 	}
+	g.settings.Load().agents.closeBut(nil)
 	g.limits.Close()
 	return err
 }

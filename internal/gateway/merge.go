@@ -55,19 +55,20 @@ type part struct {
 // maxMergedAnswer bounds the answer to a merged call, in bytes.
 const maxMergedAnswer = 64 << 20
 
-func newMerging(r *config.Route, identify *config.Identify, gather *coalesce.Gather[*item, *part], pool *backend) *merging {
+func newMerging(r *config.Route, next *settings, gather *coalesce.Gather[*item, *part]) *merging {
 	if r.Merge == nil {
 		return nil
 	}
 	m := &merging{
-		cfg: r.Merge, maxItem: int64(r.Merge.MaxItem), key: binary.LittleEndian.AppendUint64(nil, sharings.Add(1)), gather: gather, pool: pool,
-		naming: slices.DeleteFunc(namingFields(identify), func(n string) bool { return containsFold(r.Merge.ShareBy, n) }),
+		cfg: r.Merge, maxItem: int64(r.Merge.MaxItem), key: binary.LittleEndian.AppendUint64(nil, sharings.Add(1)), gather: gather,
+		pool:   next.pools[r.Upstream],
+		naming: slices.DeleteFunc(namingFields(&next.cfg.Identify), func(n string) bool { return containsFold(r.Merge.ShareBy, n) }),
 	}
 	if r.MaxBody > 0 { // what is longer is not merged, and so refused
 		m.maxItem = min(m.maxItem, int64(r.MaxBody))
 	}
 	m.options = &coalesce.GatherOptions[*item, *part]{
-		Policy:   policy(r.Merge.Policy, r.Merge.Hold, r.Merge.MaxBatch, r.Merge.CallCost),
+		Policy:   next.agents.policy(termsOfMerge(r.Merge)),
 		Hold:     r.Merge.Hold,
 		MaxBatch: r.Merge.MaxBatch,
 		Tag:      r.Path,

@@ -21,6 +21,7 @@ type metrics struct {
 	byResult *prometheus.CounterVec // what they are in
 	clients  *clientCounts
 	flushes  *flushes
+	agents   agentMetrics
 	inFlight prometheus.Gauge
 	unrouted *routeMetrics // of requests that no route matches
 }
@@ -44,6 +45,7 @@ func newMetrics(feed *feed.Feed, arrivals *arrivals.Recorder) *metrics {
 		}, []string{"outcome"}),
 		clients:  newClientCounts(),
 		flushes:  newFlushes(feed, arrivals),
+		agents:   newAgentMetrics(),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_requests_in_flight", Help: "Requests being worked on."}),
 	}
 	for i, name := range outcomeNames {
@@ -61,7 +63,7 @@ func (m *metrics) register(reg prometheus.Registerer, g *Gateway) {
 	})
 	info.Set(1)
 	m.flushes.register(reg, g.answers.Stats)
-	reg.MustRegister(m.requests, m.byResult, m.duration, m.clients.vec, m.inFlight, info, &collector{g}, g.limits)
+	reg.MustRegister(m.requests, m.byResult, m.duration, m.clients.vec, m.inFlight, m.agents.questions, m.agents.seconds, info, &collector{g}, g.limits)
 }
 
 // routeMetrics are a route's counters, looked up once.

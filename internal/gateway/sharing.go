@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
-	"github.com/sluicegate/sluice/flush"
 	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
@@ -58,20 +57,20 @@ type answer struct {
 
 var sharings atomic.Uint64 // numbers them
 
-// newSharing returns how the answers of a route are shared, nil if they are not.
-func (g *Gateway) newSharing(r *config.Route, identify *config.Identify, pool *backend) *sharing {
+// newSharing returns how the answers of a route are shared in the next settings, nil if they are not.
+func (g *Gateway) newSharing(r *config.Route, next *settings) *sharing {
 	if r.Cache == nil && r.Coalesce == nil {
 		return nil
 	}
 	s := &sharing{
 		cfg:   r,
 		key:   binary.LittleEndian.AppendUint64(nil, sharings.Add(1)),
-		cache: newCache(r, identify, g.kept),
+		cache: newCache(r, &next.cfg.Identify, g.kept),
 		group: g.answers,
-		pool:  pool,
+		pool:  next.pools[r.Upstream],
 		spool: spool.Options{Window: spoolWindow, Dir: g.spoolDir},
 	}
-	s.waits = waiting(r.Coalesce)
+	s.waits = next.agents.waiting(r.Coalesce)
 	s.waits.Tag, s.waits.Fetch = r.Path, s.fetch
 	s.strict = s.waits
 	s.strict.Relaxed = false
@@ -80,28 +79,16 @@ func (g *Gateway) newSharing(r *config.Route, identify *config.Identify, pool *b
 
 // waiting are the options of a route that coalesces. One that only keeps answers has those who ask meanwhile wait for the call
 // that brings one, too, as caches do.
-func waiting(c *config.Coalesce) coalesce.Options[*ask, *answer] {
+func (list agents) waiting(c *config.Coalesce) coalesce.Options[*ask, *answer] {
 	if c == nil {
 		return coalesce.Options[*ask, *answer]{Relaxed: true}
 	}
 	return coalesce.Options[*ask, *answer]{
-		Policy:   policy(c.Policy, c.Hold, c.MaxBatch, c.CallCost),
+		Policy:   list.policy(termsOf(c)),
 		Hold:     c.Hold,
 		MaxBatch: c.MaxBatch,
 		Relaxed:  c.Freshness == config.Relaxed,
 	}
-}
-
-// policy is the flush policy that the configuration names. The hold time and the batch's size bound every one of them.
-func policy(name config.FlushPolicy, hold config.Duration, maxBatch int, callCost config.Duration) coalesce.Policy {
-	if hold == 0 {
-		return flush.Immediate{}
-	}
-	p, err := flush.Parse(string(name), flush.Params{After: hold, Size: maxBatch, CallCost: callCost})
-	if err != nil {
-		panic(err) // the configuration has been checked
-	}
-	return p
 }
 
 func newCache(r *config.Route, identify *config.Identify, kept *cache.Shared) *cache.Cache {
