@@ -12,6 +12,24 @@ build: ## build ./bin/sluice, static and reproducible
 	@# grpcnotrace leaves out gRPC's trace pages, whose templates make the linker keep every method: 13 MB.
 	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -o bin/sluice ./cmd/sluice
 
+.PHONY: reproducible
+reproducible: ## build twice, from two directories, and compare
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	cp -r . "$$tmp/elsewhere"; \
+	for dir in . "$$tmp/elsewhere"; do (cd $$dir && CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -tags grpcnotrace -o "$$tmp/$$(basename $$PWD).bin" ./cmd/sluice); done; \
+	sha256sum "$$tmp"/*.bin; cmp "$$tmp"/*.bin && echo "the same, byte for byte"
+
+.PHONY: sbom
+sbom: ## list what is in the program, as CycloneDX, in bin/sluice.cdx.json
+	@mkdir -p bin
+	$(GO) tool -modfile=tools/sbom/go.mod cyclonedx-gomod app -json -main cmd/sluice -output bin/sluice.cdx.json .
+
+.PHONY: man
+man: ## write manual pages into bin/man, and completions for shells into bin/completions
+	@mkdir -p bin/completions
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(GO) run ./cmd/sluice man bin/man
+	@for shell in bash zsh fish powershell; do $(GO) run ./cmd/sluice completion $$shell >bin/completions/sluice.$$shell; done
+
 .PHONY: test
 test: ## run the tests
 	$(GO) test ./...

@@ -61,10 +61,9 @@ func newRoot() *cobra.Command {
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(suggestFlag)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(), newProxy(), newCounter(), newMarket(), newDemo(), newCheck(), newLimits(), newTop(), newOrigin(), newVersion())
+	root.AddCommand(newServe(), newProxy(), newCounter(), newMarket(), newDemo(), newCheck(), newLimits(), newTop(), newOrigin(), newVersion(), newMan())
 	return root
 }
 
