@@ -84,7 +84,7 @@ var allowed = map[string][]string{
 }
 
 // libraries may be used by anybody's program, so they import the standard library alone.
-var libraries = []string{"book", "coalesce", "gcra", "window"}
+var libraries = []string{"book", "coalesce", "gcra", "window", "work"}
 
 func TestImports(t *testing.T) {
 	for pkg, imports := range packages(t) {
