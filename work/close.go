@@ -6,11 +6,12 @@ import "context"
 // empty. Close returns nil when every task that was accepted has been run and no worker is left.
 //
 // If ctx ends before, Close drops the tasks that haven't started, with [ErrClosed] to OnDrop, cancels the context of those that are running, and
-// returns an [*UnfinishedError], without waiting for them. Calling it again, by whomever, waits for them to end.
+// returns an [*UnfinishedError], without waiting for them. To call it again, with a context that hasn't ended, waits until they have returned
+// and says the same.
 //
-// A task must not wait for Close of its own pool, which waits for the task.
+// A task must not call Close of its own pool, which waits for the task.
 func (p *Pool[T]) Close(ctx context.Context) error {
-	p.mu.Lock()
+	p.lock()
 	p.closed = true
 	refused := p.blocked.drain()
 	for _, s := range refused {
@@ -28,17 +29,22 @@ func (p *Pool[T]) Close(ctx context.Context) error {
 		p.giveUp(ctx.Err())
 	}
 	p.cancel(ErrClosed)
-	return p.unfinished()
+	p.lock()
+	defer p.mu.Unlock()
+	if p.report == nil {
+		return nil
+	}
+	return p.report
 }
 
-// giveUp drops what is in the queue.
-func (p *Pool[T]) giveUp(cause error) {
-	p.mu.Lock()
-	if p.cause == nil {
-		p.cause = cause
-	}
+// giveUp drops what is in the queue, and cancels what is running.
+func (p *Pool[T]) giveUp(why error) {
+	p.lock()
 	tasks := p.queue.drain()
 	p.stats.Dropped += uint64(len(tasks))
+	if p.report == nil && len(tasks)+p.stats.Busy > 0 {
+		p.report = &UnfinishedError{NotRun: len(tasks), Cancelled: p.stats.Busy, Cause: why}
+	}
 	p.endLocked()
 	p.mu.Unlock()
 	p.cancel(ErrClosed)
@@ -48,14 +54,4 @@ func (p *Pool[T]) giveUp(cause error) {
 	for _, t := range tasks {
 		p.opt.OnDrop(t.tenant, t.value, ErrClosed)
 	}
-}
-
-// unfinished returns what Close has to report.
-func (p *Pool[T]) unfinished() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stats.Dropped == 0 && p.stats.Busy == 0 {
-		return nil
-	}
-	return &UnfinishedError{NotRun: int(p.stats.Dropped), Running: p.stats.Busy, Cause: p.cause}
 }

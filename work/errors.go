@@ -16,14 +16,14 @@ var (
 
 // An UnfinishedError is what Close returns if it ran out of time.
 type UnfinishedError struct {
-	NotRun  int   // tasks that were accepted and never started
-	Running int   // tasks that have started and not returned yet
-	Cause   error // why Close didn't wait any longer: what its context says
+	NotRun    int   // tasks that were accepted and dropped before they started
+	Cancelled int   // tasks that were running, whose context was cancelled
+	Cause     error // why Close didn't wait any longer: what its context says
 }
 
 // Error says how many tasks were not finished.
 func (e *UnfinishedError) Error() string {
-	return fmt.Sprintf("work: closed with %d tasks not run and %d still running: %v", e.NotRun, e.Running, e.Cause)
+	return fmt.Sprintf("work: closed with %d tasks not run and %d cancelled: %v", e.NotRun, e.Cancelled, e.Cause)
 }
 
 // Unwrap returns the cause.

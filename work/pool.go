@@ -24,8 +24,8 @@ type Pool[T any] struct {
 	workers int                  // that there are
 	target  int                  // that there should be
 	closed  bool
-	over    bool  // ended is closed
-	cause   error // why tasks were dropped by Close
+	over    bool             // ended is closed
+	report  *UnfinishedError // of Close, if it ran out of time
 	stats   Stats
 }
 
@@ -68,12 +68,12 @@ func (p *Pool[T]) Submit(ctx context.Context, tenant string, task T) error {
 		return err
 	}
 	weight, now := p.weight(tenant), p.now()
-	p.mu.Lock()
+	p.lock()
 	if p.opt.Full == Block && p.fullLocked() && p.blocked.size == 0 {
 		// Workers that get to run now are likely to make room for many, which costs much less than to be woken for each place.
 		p.mu.Unlock()
 		runtime.Gosched()
-		p.mu.Lock()
+		p.lock()
 	}
 	switch {
 	case p.closed:
@@ -115,7 +115,7 @@ func (p *Pool[T]) wait(ctx context.Context, s *submitter[T], place *entry[*submi
 		return err
 	case <-ctx.Done():
 	}
-	p.mu.Lock()
+	p.lock()
 	if !s.answered {
 		p.blocked.remove(place)
 		p.mu.Unlock()

@@ -34,11 +34,14 @@ func (r *ranking[E]) Push(x any) {
 	*r = append(*r, l)
 }
 
-// Pop implements [heap.Interface].
+// Pop implements [heap.Interface]. It gives back memory when most of it is unused.
 func (r *ranking[E]) Pop() any {
 	last := len(*r) - 1
 	l := (*r)[last]
 	(*r)[last] = nil
 	*r = (*r)[:last]
+	if cap(*r) > maxSpare && last < cap(*r)/4 {
+		*r = append(make(ranking[E], 0, cap(*r)/2), *r...)
+	}
 	return l
 }

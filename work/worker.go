@@ -9,7 +9,7 @@ import (
 // Resize sets the number of workers, from 0; less counts as 0. New ones start at once. Those that are too many leave when they have done the task
 // they are at. Without workers the pool takes tasks and doesn't run them, until it is resized again.
 func (p *Pool[T]) Resize(workers int) {
-	p.mu.Lock()
+	p.lock()
 	p.target = max(0, workers)
 	for p.workers < p.target && !p.finishedLocked() {
 		p.workers++
@@ -43,7 +43,7 @@ func (p *Pool[T]) work(ran bool) {
 
 // next returns the task that the worker is to run, which may take a while to come. ran says that it has just run another.
 func (p *Pool[T]) next(ran bool) (tenant string, task T, ok bool) {
-	p.mu.Lock()
+	p.lock()
 	if ran {
 		p.stats.Busy--
 		p.stats.Done++
@@ -69,7 +69,7 @@ func (p *Pool[T]) awaitLocked() {
 		// Whoever submits now finds a worker that needn't be woken, which is cheaper for both.
 		p.mu.Unlock()
 		runtime.Gosched()
-		p.mu.Lock()
+		p.lock()
 	}
 	for needed() {
 		p.resting++
@@ -122,7 +122,7 @@ func (p *Pool[T]) panicked(tenant string, task T, value any) {
 	if value == nil {
 		value = ErrGoexit
 	}
-	p.mu.Lock()
+	p.lock()
 	p.stats.Panics++
 	p.mu.Unlock()
 	stack := debug.Stack()
