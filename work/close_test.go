@@ -69,6 +69,9 @@ func TestCloseRunsOutOfTime(t *testing.T) {
 		if len(dropped) != 3 || p.Stats().Dropped != 3 {
 			t.Errorf("dropped %v", dropped)
 		}
+		if again := p.Close(ctx); !errors.Is(again, err) || time.Since(start) != 5*ms || p.Stats().Busy != 2 {
+			t.Errorf("%v after %v", again, time.Since(start))
+		}
 		if again := p.Close(t.Context()); !errors.Is(again, err) || time.Since(start) != 25*ms || p.Stats().Busy != 0 {
 			t.Errorf("%v after %v", again, time.Since(start))
 		}

@@ -125,9 +125,9 @@ func (p *Pool[T]) wait(ctx context.Context, s *submitter[T], place *entry[*submi
 	return <-s.answer
 }
 
-// admitLocked gives a free place to the submitter that is next, if one waits, who is to be told.
+// admitLocked gives a place that has just become free to the submitter that is next, if one waits, who is to be told.
 func (p *Pool[T]) admitLocked() *submitter[T] {
-	if p.blocked.size == 0 || p.fullLocked() {
+	if p.blocked.size == 0 {
 		return nil
 	}
 	tenant, weight, s := p.blocked.pop()

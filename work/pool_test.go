@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,31 @@ func TestBlockedUntilThereIsAPlace(t *testing.T) {
 			t.Errorf("%v", f.order())
 		}
 	})
+}
+
+// TestLastMoment: a context that ends as the place is given, or the pool is closed. Submit may say either, and means it.
+func TestLastMoment(t *testing.T) {
+	for i := range 500 {
+		bubble(t, options{Workers: 1, Queue: 1}, func(t *testing.T, p *pool, f *floor) {
+			submit(t, p, "a", 1)
+			f.now()
+			submit(t, p, "a", 2)
+			c := call(t, p, "a", 3)
+			c.cancel()
+			want := work.ErrClosed
+			if i%2 == 0 {
+				f.end(1, returns)
+				want = nil
+			} else {
+				closeNow(t, p)
+			}
+			synctest.Wait()
+			accepted := p.Stats().Accepted == 3
+			if !c.done || accepted != (c.err == nil) || !errors.Is(c.err, want) && !errors.Is(c.err, context.Canceled) {
+				t.Fatalf("%+v, accepted: %v", c, accepted)
+			}
+		})
+	}
 }
 
 // TestEndedContext: who submits with a context that has ended, submits nothing.
@@ -110,7 +136,12 @@ func TestResize(t *testing.T) {
 func TestRestingWorkersLeave(t *testing.T) {
 	bubble(t, options{Workers: 9}, func(t *testing.T, p *pool, f *floor) {
 		synctest.Wait()
+		before := runtime.NumGoroutine()
 		p.Resize(1)
+		synctest.Wait()
+		if left := before - runtime.NumGoroutine(); left != 8 {
+			t.Errorf("%d left, want 8", left)
+		}
 		submit(t, p, "a", 1, 2, 3)
 		if running := f.now(); !slices.Equal(running, []int{1}) {
 			t.Errorf("%v run", running)

@@ -51,7 +51,7 @@ func (p *Pool[T]) next(ran bool) (tenant string, task T, ok bool) {
 	p.awaitLocked()
 	if p.workers > p.target || p.finishedLocked() {
 		p.leaveLocked()
-		p.unlockAndWake() // another in its place, if it was woken for a task
+		p.mu.Unlock()
 		return tenant, task, false
 	}
 	tenant, _, task = p.queue.pop()
