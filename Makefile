@@ -80,6 +80,11 @@ bench-limiters: ## compare the library gcra with other limiters
 bench-book: ## measure the library book beside a heap, a sorted slice and a list for each price
 	$(GO) test -run '^$$' -bench . -cpu 1 -timeout 30m ./book
 
+.PHONY: bench-work
+bench-work: ## measure the library work, and compare it with a channel and other pools
+	$(GO) test -run '^$$' -bench . -cpu 2 ./work
+	cd bench/pools && $(GO) test -run '^$$' -bench . -cpu 2
+
 .PHONY: bench-market
 bench-market: ## measure sluice market against its bars: synced orders, replay, start (needs nginx and wrk)
 	$(GO) run ./bench/market

@@ -118,10 +118,10 @@ func bubble(t *testing.T, opt options, test func(t *testing.T, p *pool, f *floor
 }
 
 // closeNow closes the pool without giving it time, and waits for what it has cancelled.
-func closeNow(t *testing.T, p *pool) {
-	ctx, cancel := context.WithCancel(t.Context())
+func closeNow(t testing.TB, p *pool) {
+	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	first, second := p.Close(ctx), p.Close(t.Context())
+	first, second := p.Close(ctx), p.Close(context.Background())
 	if !errors.Is(first, second) {
 		t.Errorf("Close says %v, and then %v", first, second)
 	}

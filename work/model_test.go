@@ -105,7 +105,6 @@ type reference struct {
 	accepted       map[int]time.Time
 	owner          map[int]string
 	stats          work.Stats
-	closed         bool
 }
 
 func (r *reference) accept(tenant string, weight, task int) {

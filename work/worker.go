@@ -64,14 +64,14 @@ func (p *Pool[T]) next(ran bool) (tenant string, task T, ok bool) {
 
 // awaitLocked returns when there is a task, or a reason to leave.
 func (p *Pool[T]) awaitLocked() {
-	needed := func() bool { return p.queue.size == 0 && !p.closed && p.workers <= p.target }
-	if needed() {
-		// Whoever submits now finds a worker that needn't be woken, which is cheaper for both.
+	nothing := func() bool { return p.queue.size == 0 && !p.closed && p.workers <= p.target }
+	if nothing() {
+		// Who submits gets to run now, if somebody does, and finds a worker that needn't be woken.
 		p.mu.Unlock()
 		runtime.Gosched()
 		p.lock()
 	}
-	for needed() {
+	for nothing() {
 		p.resting++
 		p.idle.Wait()
 		p.resting--
