@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"internal/top":        {"internal/live"},
 	"internal/journal":    {"internal/datadir"},
 	"internal/grpcserver": {},
+	"internal/objects":    {},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
