@@ -19,6 +19,6 @@
 //
 // # Memory
 //
-// Content streams through 128 KiB. Only S3 needs to know a length before it takes content: of what comes without one, or is longer than
-// 5 GiB, it holds 8 MiB, at most 16 times at once; more wait their turn.
+// Content streams through 128 KiB in a directory, and 64 KiB to S3. But S3 must be told a length before it takes content: of what comes without
+// one, or is longer than 5 GiB, 8 MiB are held, 16 times at once; more wait their turn.
 package objects

@@ -24,6 +24,7 @@ type intake struct {
 	n    int64 // bytes read
 	done bool  // all was read, and is as was announced
 	err  error // what Read returns from now on, once it isn't nil
+	over bool  // stop was called
 }
 
 // newIntake refuses what can be known to be wrong before anything is read.
@@ -48,6 +49,9 @@ func (in *intake) Read(p []byte) (int, error) {
 	defer in.mu.Unlock()
 	if in.err != nil {
 		return 0, in.err
+	}
+	if in.over {
+		return 0, errors.New("the content is no longer wanted")
 	}
 	if len(p) == 0 {
 		return 0, nil
@@ -119,10 +123,7 @@ func (in *intake) finish() {
 func (in *intake) stop() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.err == nil {
-		in.err = errors.New("the content is no longer wanted")
-	}
-	in.src = nil
+	in.over, in.src = true, nil
 }
 
 // complete reports whether all content was handed out.

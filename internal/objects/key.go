@@ -31,7 +31,7 @@ func checkStart(s string) error {
 func checkChars(s string) error {
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z') {
-			return fmt.Errorf("%w: expected characters of 0-9 and a-z, got %q", ErrKey, s)
+			return fmt.Errorf("%w: expected characters of 0-9 and a-z, got %+q", ErrKey, s)
 		}
 	}
 	return nil

@@ -26,10 +26,10 @@ var _ Store = (*S3)(nil)
 
 // Bounds of one exchange with the service.
 const (
-	s3Tries   = 3                // of what can be sent again, within two seconds
 	s3Cleanup = 10 * time.Second // of removing what failed
 	s3Answer  = time.Minute      // until the service starts to answer what was sent to it
 	s3Conns   = 256              // idle ones that are kept
+	s3Idle    = 20 * time.Second // less than services wait: what is streamed can't be sent again on another connection
 )
 
 // DialS3 makes a store. Nothing is sent until it is used; [S3.Check] says whether it can be.
@@ -46,12 +46,12 @@ func DialS3(c S3Config) (*S3, error) {
 		if err != nil {
 			return nil, fmt.Errorf("S3: %w", err)
 		}
-		t.MaxIdleConns, t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout = s3Conns, s3Conns, s3Answer
+		t.MaxIdleConns, t.MaxIdleConnsPerHost, t.IdleConnTimeout, t.ResponseHeaderTimeout = s3Conns, s3Conns, s3Idle, s3Answer
 		s.transport = t
 	}
 	client, err := minio.New(c.Endpoint, &minio.Options{
 		Creds: credentials.NewStaticV4(c.AccessKey, c.SecretKey, c.SessionID), Secure: !c.Plain, Region: c.Region,
-		BucketLookup: lookup(c.Style), Transport: s.transport, MaxRetries: s3Tries,
+		BucketLookup: lookup(c.Style), Transport: s.transport, MaxRetries: 1, // see again
 	})
 	if err != nil {
 		return nil, fmt.Errorf("S3: %w", err)
@@ -95,7 +95,11 @@ func (s *S3) Stat(ctx context.Context, key string) (Info, error) {
 	if err := CheckKey(key); err != nil {
 		return Info{}, err
 	}
-	info, err := s.client.StatObject(ctx, s.bucket, s.prefix+key, minio.StatObjectOptions{})
+	var info minio.ObjectInfo
+	err := again(ctx, func() (err error) {
+		info, err = s.client.StatObject(ctx, s.bucket, s.prefix+key, minio.StatObjectOptions{})
+		return err
+	})
 	if err != nil {
 		return Info{}, fmt.Errorf("S3: %w", orKnown(err))
 	}
@@ -107,29 +111,46 @@ func (s *S3) Open(ctx context.Context, key string, offset, length int64) (io.Rea
 	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
-	if offset < 0 || length == 0 {
+	if offset < 0 || offset > maxObject || length == 0 {
 		return s.openNothing(ctx, key, offset)
 	}
 	var opts minio.GetObjectOptions
 	if offset > 0 || length > 0 {
 		opts.Set("Range", rangeHeader(offset, length))
 	}
-	body, _, _, err := s.client.GetObject(ctx, s.bucket, s.prefix+key, opts)
+	var body io.ReadCloser
+	err := again(ctx, func() (err error) {
+		body, _, _, err = s.client.GetObject(ctx, s.bucket, s.prefix+key, opts)
+		return err
+	})
 	if err = orKnown(err); errors.Is(err, ErrRange) { // there is no range that holds nothing
 		return s.openNothing(ctx, key, offset)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("S3: %w", err)
 	}
-	return body, nil
+	return answer{ctx, body}, nil
+}
+
+// answer is a body that isn't read on when its context has ended, though some of it has arrived.
+type answer struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+// Read implements [io.Reader].
+func (a answer) Read(p []byte) (int, error) {
+	if err := context.Cause(a.ctx); err != nil {
+		return 0, err
+	}
+	return a.ReadCloser.Read(p)
 }
 
 func rangeHeader(offset, length int64) string {
-	last := offset + length - 1
-	if length < 0 || last < offset { // more than can be counted
+	if length < 0 || length > maxObject { // all, without numbers that a service might not be able to add
 		return fmt.Sprintf("bytes=%d-", offset)
 	}
-	return fmt.Sprintf("bytes=%d-%d", offset, last)
+	return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)
 }
 
 // openNothing opens no bytes of an object that is there, at an offset that is in it.
@@ -153,7 +174,9 @@ func (s *S3) Delete(ctx context.Context, key string) error {
 }
 
 func (s *S3) remove(ctx context.Context, name string) error {
-	err := s.client.RemoveObject(ctx, s.bucket, s.prefix+name, minio.RemoveObjectOptions{})
+	err := again(ctx, func() error {
+		return s.client.RemoveObject(ctx, s.bucket, s.prefix+name, minio.RemoveObjectOptions{})
+	})
 	if err = orKnown(err); err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("S3: %w", err)
 	}
@@ -166,6 +189,18 @@ func (s *S3) List(ctx context.Context, prefix, after string, limit int) ([]Entry
 	if err != nil {
 		return nil, err
 	}
+	var page []Entry
+	err = again(ctx, func() (err error) {
+		page, err = s.list(ctx, prefix, after, limit)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("S3: %w", orKnown(err))
+	}
+	return page, nil
+}
+
+func (s *S3) list(ctx context.Context, prefix, after string, limit int) ([]Entry, error) {
 	opts := minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true, MaxKeys: limit}
 	if after != "" {
 		opts.StartAfter = s.prefix + after
@@ -173,7 +208,7 @@ func (s *S3) List(ctx context.Context, prefix, after string, limit int) ([]Entry
 	var page []Entry
 	for o := range s.client.ListObjectsIter(ctx, s.bucket, opts) {
 		if o.Err != nil {
-			return nil, fmt.Errorf("S3: %w", orKnown(o.Err))
+			return nil, o.Err
 		}
 		key := strings.TrimPrefix(o.Key, s.prefix)
 		if CheckKey(key) != nil || key <= after { // somebody else's, or a service that doesn't know where to start

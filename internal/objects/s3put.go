@@ -1,9 +1,10 @@
 package objects
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +14,10 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-// Bounds of an upload. Content of a known size is one request, streamed, up to what S3 allows for one. All other content is cut into parts, whose
-// length must be known before they are sent, so each is held until it is.
+// Bounds of an upload. What is small is held in memory: it can be sent again, and the service checks its sum. Other content of a known size is one
+// request, streamed, up to what S3 allows for one. All else is cut into parts, whose length must be known before they are sent, so each is held.
 const (
+	maxHeld   = 64 << 10
 	maxSingle = 5 << 30
 	partSize  = 8 << 20
 	maxParts  = 16                // buffers of one store
@@ -34,9 +36,12 @@ func (s *S3) Put(ctx context.Context, key string, r io.Reader, size, max int64) 
 	if err != nil {
 		return Info{}, err
 	}
-	if size >= 0 && size <= maxSingle {
-		err = s.putWhole(ctx, key, in, size)
-	} else {
+	switch {
+	case size >= 0 && size <= maxHeld:
+		err = s.putSmall(ctx, key, in, size)
+	case size >= 0 && size <= maxSingle:
+		err = s.putStream(ctx, key, in, size)
+	default:
 		err = s.putParts(ctx, key, in)
 	}
 	in.stop()
@@ -49,10 +54,35 @@ func (s *S3) Put(ctx context.Context, key string, r io.Reader, size, max int64) 
 	return in.info(), nil
 }
 
-// putWhole stores content of a known size with one request. If it breaks off, the service has less than was announced, and keeps nothing.
-func (s *S3) putWhole(ctx context.Context, name string, r io.Reader, size int64) error {
-	_, err := s.client.Client.PutObject(ctx, s.bucket, s.prefix+name, r, size, minio.PutObjectOptions{DisableMultipart: true})
+// putStream stores content of a known size with one request. If it breaks off, the service has less than was announced, and keeps nothing.
+func (s *S3) putStream(ctx context.Context, key string, in *intake, size int64) error {
+	_, err := s.client.Client.PutObject(ctx, s.bucket, s.prefix+key, in, size, minio.PutObjectOptions{DisableMultipart: true})
 	return err
+}
+
+// putSmall reads content first.
+func (s *S3) putSmall(ctx context.Context, key string, in *intake, size int64) error {
+	data := make([]byte, size)
+	if _, err := io.ReadFull(in, data); err != nil {
+		return err
+	}
+	return s.putHeld(ctx, key, data)
+}
+
+// putHeld stores what is in memory. The client's own way to do it would, without TLS, send no length for nothing.
+func (s *S3) putHeld(ctx context.Context, name string, data []byte) error {
+	return again(ctx, func() error {
+		r := &held{data: data}
+		defer r.stop()
+		_, err := s.client.PutObject(ctx, s.bucket, s.prefix+name, r, int64(len(data)), "", hexSum(data),
+			minio.PutObjectOptions{DisableContentSha256: true})
+		return err
+	})
+}
+
+func hexSum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // failed says why an upload failed, and removes what may be there: if the service had all of it, it may have stored it without our hearing of it.
@@ -81,7 +111,7 @@ func (s *S3) putParts(ctx context.Context, key string, in *intake) error {
 	n, err := io.ReadFull(in, buf)
 	switch {
 	case err == io.EOF, err == io.ErrUnexpectedEOF:
-		return s.putWhole(ctx, key, bytes.NewReader(buf[:n]), int64(n))
+		return s.putHeld(ctx, key, buf[:n])
 	case err != nil:
 		return err
 	}
@@ -91,7 +121,10 @@ func (s *S3) putParts(ctx context.Context, key string, in *intake) error {
 	}
 	parts, err := s.sendParts(ctx, key, upload, in, buf)
 	if err == nil {
-		_, err = s.client.CompleteMultipartUpload(ctx, s.bucket, s.prefix+key, upload, parts, minio.PutObjectOptions{})
+		err = again(ctx, func() error {
+			_, err := s.client.CompleteMultipartUpload(ctx, s.bucket, s.prefix+key, upload, parts, minio.PutObjectOptions{})
+			return err
+		})
 	}
 	if err != nil {
 		return errors.Join(err, s.abort(ctx, key, upload))
@@ -103,7 +136,7 @@ func (s *S3) putParts(ctx context.Context, key string, in *intake) error {
 func (s *S3) sendParts(ctx context.Context, key, upload string, in *intake, buf []byte) ([]minio.CompletePart, error) {
 	var parts []minio.CompletePart
 	for n := len(buf); n > 0; {
-		part, err := s.client.PutObjectPart(ctx, s.bucket, s.prefix+key, upload, len(parts)+1, bytes.NewReader(buf[:n]), int64(n), minio.PutObjectPartOptions{})
+		part, err := s.sendPart(ctx, key, upload, len(parts)+1, buf[:n])
 		if err != nil {
 			return nil, err
 		}
@@ -113,6 +146,18 @@ func (s *S3) sendParts(ctx context.Context, key, upload string, in *intake, buf 
 		}
 	}
 	return parts, nil
+}
+
+// sendPart has the service check the part against its sum.
+func (s *S3) sendPart(ctx context.Context, key, upload string, number int, data []byte) (part minio.ObjectPart, err error) {
+	opts := minio.PutObjectPartOptions{Sha256Hex: hexSum(data), DisableContentSha256: true}
+	err = again(ctx, func() error {
+		r := &held{data: data}
+		defer r.stop()
+		part, err = s.client.PutObjectPart(ctx, s.bucket, s.prefix+key, upload, number, r, int64(len(data)), opts)
+		return err
+	})
+	return part, err
 }
 
 // buffer waits for one.
@@ -132,7 +177,7 @@ func (s *S3) buffer(ctx context.Context) ([]byte, error) {
 func (s *S3) abort(ctx context.Context, name, upload string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s3Cleanup)
 	defer cancel()
-	err := s.client.AbortMultipartUpload(ctx, s.bucket, s.prefix+name, upload)
+	err := again(ctx, func() error { return s.client.AbortMultipartUpload(ctx, s.bucket, s.prefix+name, upload) })
 	if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
 		return nil
 	}
@@ -161,6 +206,9 @@ func (s *S3) Sweep(ctx context.Context, olderThan time.Duration) (int, error) {
 }
 
 func (s *S3) sweepOne(ctx context.Context, u minio.ObjectMultipartInfo, limit time.Time, n *int) error {
+	if minio.ToErrorResponse(u.Err).Code == minio.NoSuchUpload { // some say so where there has never been any
+		return nil
+	}
 	if u.Err != nil {
 		return u.Err
 	}
@@ -178,7 +226,7 @@ func (s *S3) sweepOne(ctx context.Context, u minio.ObjectMultipartInfo, limit ti
 // Check implements [Store]. What it writes is no object: its name has a dot.
 func (s *S3) Check(ctx context.Context) error {
 	name := ".check-" + rand.Text()
-	if err := s.putWhole(ctx, name, strings.NewReader("?"), 1); err != nil {
+	if err := s.putHeld(ctx, name, []byte("?")); err != nil {
 		return fmt.Errorf("the S3 service can't be written to: %w", orKnown(err))
 	}
 	return s.remove(ctx, name)

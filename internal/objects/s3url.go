@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
 // S3Config says where an S3-compatible service is. ParseS3 makes one of a URL.
@@ -193,5 +195,5 @@ func (c *S3Config) check() error {
 	if host == "" || c.Bucket == "" || c.AccessKey == "" || c.SecretKey == "" {
 		return errors.New("expected an endpoint, a bucket, an access key and a secret key")
 	}
-	return nil
+	return s3utils.CheckValidBucketName(c.Bucket)
 }
