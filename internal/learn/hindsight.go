@@ -1,6 +1,8 @@
 package learn
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
@@ -12,6 +14,21 @@ import (
 type Hindsight struct {
 	N           int
 	Gap, Budget time.Duration
+}
+
+// String returns the three numbers, and "any" for one that no slot reaches.
+func (h Hindsight) String() string {
+	n, gap, budget := "any", "any", "any"
+	if h.N < noSize {
+		n = strconv.Itoa(h.N)
+	}
+	if h.Gap < noTime {
+		gap = h.Gap.Round(time.Microsecond).String()
+	}
+	if h.Budget < noTime {
+		budget = h.Budget.Round(time.Microsecond).String()
+	}
+	return fmt.Sprintf("n=%s,gap=%s,budget=%s", n, gap, budget)
 }
 
 // Decide implements [coalesce.Policy].

@@ -28,6 +28,7 @@ func (o *Outcome) Reduction() float64 {
 type Histogram struct {
 	buckets [buckets]uint32
 	count   uint64
+	sum     time.Duration
 }
 
 const (
@@ -39,6 +40,7 @@ const (
 func (h *Histogram) add(d time.Duration) {
 	h.buckets[bucket(d)]++
 	h.count++
+	h.sum += d
 }
 
 // bucket is linear below 2·fine and then has fine buckets for each power of two.
@@ -66,6 +68,15 @@ func (h *Histogram) Merge(other *Histogram) {
 		h.buckets[i] += n
 	}
 	h.count += other.count
+	h.sum += other.sum
+}
+
+// Mean returns the mean of the times; 0 if there are none.
+func (h *Histogram) Mean() time.Duration {
+	if h.count == 0 {
+		return 0
+	}
+	return h.sum / time.Duration(h.count)
 }
 
 // Quantile returns the time that the share p of the times doesn't exceed, to 1/32; 0 if there are none.

@@ -1,0 +1,81 @@
+package learn
+
+import (
+	"time"
+)
+
+// A Cell is a setting in which policies are compared.
+type Cell struct {
+	Config
+	// Unseen says that no learned policy is trained in this setting, nor in one with this kind of traffic at these rates, with these bursts, or at this
+	// call cost: what it does there it has not learned there.
+	Unseen bool
+}
+
+// benchmark is what all of the seen cells have in common, and most of the others.
+func benchmark(source Source, callCost time.Duration) Config {
+	return Config{Arrivals: source, Latency: Latency{Median: 20 * time.Millisecond}, CallCost: callCost, Hold: 50 * time.Millisecond, MaxBatch: 128}
+}
+
+// Seen returns the 18 cells that a policy may be trained on: strict, random arrivals at four rates, and two kinds of bursts, at three call costs.
+func Seen() []Cell {
+	var cells []Cell
+	for _, source := range []Source{
+		Poisson{Rate: 5}, Poisson{Rate: 50}, Poisson{Rate: 500}, Poisson{Rate: 5000},
+		Modulated{{Rate: 5, Stay: 2 * time.Second}, {Rate: 500, Stay: 200 * time.Millisecond}},
+		Modulated{{Rate: 50, Stay: time.Second}, {Rate: 5000, Stay: 50 * time.Millisecond}},
+	} {
+		for _, ms := range []time.Duration{5, 25, 100} {
+			cells = append(cells, Cell{Config: benchmark(source, ms*time.Millisecond)})
+		}
+	}
+	return cells
+}
+
+// unseenCosts are the call costs of the unseen cells.
+func unseenCosts() []time.Duration { return []time.Duration{10 * time.Millisecond, 50 * time.Millisecond} }
+
+// Unseen returns the cells that no policy is trained on.
+func Unseen() []Cell { return append(unseenStrict(), unseenRelaxed()...) }
+
+func unseenStrict() []Cell {
+	var cells []Cell
+	for _, source := range []Source{
+		Poisson{Rate: 20}, Poisson{Rate: 150}, Poisson{Rate: 1500},
+		Modulated{{Rate: 20, Stay: 700 * time.Millisecond}, {Rate: 2000, Stay: 30 * time.Millisecond}},
+		Modulated{{Rate: 2, Stay: 3 * time.Second}, {Rate: 200, Stay: 400 * time.Millisecond}, {Rate: 8000, Stay: 15 * time.Millisecond}},
+		Diurnal{Rate: 200, Depth: 0.95, Period: 20 * time.Second},
+		Flash{Rate: 20, Peak: 3000, Every: 10 * time.Second, Decay: 500 * time.Millisecond},
+		Pareto{Rate: 100, Alpha: 1.5},
+		LogNormal{Rate: 100, Sigma: 2},
+	} {
+		for _, cost := range unseenCosts() {
+			cells = append(cells, Cell{Config: benchmark(source, cost), Unseen: true})
+		}
+	}
+	patient := benchmark(Poisson{Rate: 80}, 400*time.Millisecond)
+	patient.Hold = 250 * time.Millisecond
+	return append(cells, Cell{Config: patient, Unseen: true})
+}
+
+func unseenRelaxed() []Cell {
+	var cells []Cell
+	for _, c := range []struct {
+		source  Source
+		latency Latency
+	}{
+		{Poisson{Rate: 30}, Latency{Median: 35 * time.Millisecond}},
+		{Poisson{Rate: 300}, Latency{Median: 7 * time.Millisecond}},
+		{Poisson{Rate: 3000}, Latency{Median: 35 * time.Millisecond, Sigma: 0.4}},
+		{Modulated{{Rate: 20, Stay: 700 * time.Millisecond}, {Rate: 2000, Stay: 30 * time.Millisecond}}, Latency{Median: 12 * time.Millisecond, Sigma: 0.7}},
+		{Flash{Rate: 20, Peak: 3000, Every: 10 * time.Second, Decay: 500 * time.Millisecond}, Latency{Median: 15 * time.Millisecond, Capacity: 500}},
+		{Pareto{Rate: 100, Alpha: 1.5}, Latency{Median: 70 * time.Millisecond, Sigma: 0.4}},
+	} {
+		for _, cost := range unseenCosts() {
+			cell := Cell{Config: benchmark(c.source, cost), Unseen: true}
+			cell.Latency, cell.Relaxed = c.latency, true
+			cells = append(cells, cell)
+		}
+	}
+	return cells
+}
