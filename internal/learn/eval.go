@@ -9,12 +9,24 @@ import (
 	"time"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/flush"
 )
 
 // A Contender is a policy to compare. It gets to know the setting, but not the traffic.
 type Contender struct {
 	Name   string
 	Policy func(*Config) coalesce.Policy
+}
+
+// Rules returns the fixed rules that a learned policy is to beat. A timer is for the whole hold.
+func Rules() []Contender {
+	return []Contender{
+		{"immediate", func(*Config) coalesce.Policy { return flush.Immediate{} }},
+		{"timer", func(c *Config) coalesce.Policy { return flush.Timer{After: c.Hold} }},
+		{"size", func(*Config) coalesce.Policy { return flush.Size{N: 8} }},
+		{"balance", func(c *Config) coalesce.Policy { return flush.Balance{CallCost: c.CallCost} }},
+		{"threshold", func(c *Config) coalesce.Policy { return flush.Threshold{CallCost: c.CallCost} }},
+	}
 }
 
 // The names under which an evaluation lists what nobody can do who doesn't know the traffic beforehand.

@@ -1,0 +1,182 @@
+package learn
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/flush"
+)
+
+// WriteCells draws the cost of each policy in each cell of the report, over that of the clairvoyant.
+func (r *Report) WriteCells(w io.Writer) error {
+	const row, left, width = 15.0, 330.0, 520.0
+	rows := r.of(ClairvoyantName, func(*Result) bool { return true })
+	height := row * float64(len(rows))
+	s := &svg{width: left + width + 30, height: height + 90}
+	f := &frame{svg: s, left: left, top: 40, width: width, height: height,
+		x: axis{least: 1, most: 20, log: true, ticks: []float64{1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20}, name: "cost over the best schedule"},
+		y: axis{least: 0, most: float64(len(rows))}}
+	f.draw("")
+	for i, c := range rows {
+		_, y := f.at(1, float64(len(rows)-i)-0.5)
+		s.text(left-8, y+4, "end", fmt.Sprintf("%s %s, %s, %gms", label(c.Unseen), c.Freshness, clip(c.Regime), c.CallCostMS))
+		s.line(left, y, left+width, y, "#f0f0f0")
+		for _, policy := range r.policies() {
+			for _, cell := range r.of(policy, func(other *Result) bool { return other.setting() == c.setting() && policy != ClairvoyantName }) {
+				x, _ := f.at(cell.CostRatio, 0)
+				s.dot(x, y, colorOf(policy))
+			}
+		}
+	}
+	s.legend(left, 20, slices.DeleteFunc(r.policies(), func(name string) bool { return name == ClairvoyantName }))
+	return s.writeTo(w)
+}
+
+// clip shortens what wouldn't fit beside a row.
+func clip(regime string) string {
+	if runes := []rune(regime); len(runes) > 34 {
+		return string(runes[:33]) + "…"
+	}
+	return regime
+}
+
+// frontierCosts are the call costs, in milliseconds, of the points of a curve.
+func frontierCosts() []time.Duration { return []time.Duration{1, 2, 5, 10, 25, 50, 100, 200} }
+
+// WriteFrontier draws how many calls each contender saves, and what requests wait for that in the mean, at call costs from 1 to 200 ms. Where no
+// curve is above a policy's, nobody saves more calls for the same waiting.
+func WriteFrontier(w io.Writer, contenders []Contender) error {
+	s := &svg{width: 3*330 + 30, height: 350}
+	names := []string{ClairvoyantName}
+	for _, c := range contenders {
+		names = append(names, c.Name)
+	}
+	s.legend(60, 20, names)
+	for i, source := range []Source{
+		Poisson{Rate: 500},
+		Modulated{{Rate: 5, Stay: 2 * time.Second}, {Rate: 500, Stay: 200 * time.Millisecond}},
+		LogNormal{Rate: 100, Sigma: 2},
+	} {
+		f := &frame{svg: s, left: 60 + 330*float64(i), top: 60, width: 270, height: 240,
+			x: axis{most: 25, ticks: []float64{0, 5, 10, 15, 20, 25}, name: "mean waiting, ms"},
+			y: axis{most: 100, ticks: []float64{0, 20, 40, 60, 80, 100}, name: "calls saved, %"}}
+		f.draw(source.String())
+		drawFrontier(f, source, contenders)
+	}
+	return s.writeTo(w)
+}
+
+func drawFrontier(f *frame, source Source, contenders []Contender) {
+	curves := make([][][2]float64, len(contenders)+1)
+	for _, ms := range frontierCosts() {
+		cfg := benchmark(source, ms*time.Millisecond)
+		traffic := cfg.Draw(evalSeed)
+		sim := New(cfg)
+		point := func(p coalesce.Policy) [2]float64 {
+			sim.Play(traffic)
+			o := sim.Finish(p)
+			return [2]float64{millis(o.Waits.Mean()), 100 * o.Reduction()}
+		}
+		curves[0] = append(curves[0], point(Optimum(cfg, traffic)))
+		for i, c := range contenders {
+			curves[i+1] = append(curves[i+1], point(swept(c.Name, c.Policy(&cfg), ms)))
+		}
+	}
+	f.curve(curves[0], colorOf(ClairvoyantName))
+	for i, c := range contenders {
+		f.curve(curves[i+1], colorOf(c.Name))
+	}
+}
+
+// swept is the policy, but for those that don't heed the call cost: a curve of theirs is over other times and sizes.
+func swept(name string, p coalesce.Policy, step time.Duration) coalesce.Policy {
+	switch name {
+	case "timer":
+		return flush.Timer{After: step * time.Millisecond / 4}
+	case "size":
+		return flush.Size{N: max(1, int(step)/5)}
+	}
+	return p
+}
+
+// WriteMap draws what the contender decides about a slot of n waiters and an age, at a re-check, if requests have come at random for long, at
+// three rates. The lines are where balance and threshold would begin to serve.
+func WriteMap(w io.Writer, c Contender) error {
+	const callCost = 25 * time.Millisecond
+	s := &svg{width: 3*330 + 30, height: 350}
+	s.legend(60, 20, []string{"balance", "threshold"})
+	s.rect(250, 11, 10, 10, mapServe)
+	s.text(264, 20, "start", c.Name+" serves")
+	s.rect(370, 11, 10, 10, mapWait)
+	s.text(384, 20, "start", c.Name+" waits")
+	for i, rate := range []float64{50, 500, 5000} {
+		best := float64(flush.Best(rate, callCost))
+		most := math.Ceil(3*best) + 1
+		f := &frame{svg: s, left: 60 + 330*float64(i), top: 60, width: 270, height: 240,
+			x: axis{most: 50, ticks: []float64{0, 10, 20, 30, 40, 50}, name: "age of the slot, ms"},
+			y: axis{least: 0.5, most: most + 0.5, ticks: wholeTicks(most), name: "waiters"}}
+		cfg := benchmark(Poisson{Rate: rate}, callCost)
+		drawMap(f, &cfg, rate, c.Policy(&cfg))
+		f.draw(fmt.Sprintf("%g requests a second, a call costs 25ms", rate))
+		drawRules(f, best, most, callCost)
+	}
+	return s.writeTo(w)
+}
+
+const (
+	mapServe = "#bfe3bf"
+	mapWait  = "#f7dcc4"
+)
+
+func drawMap(f *frame, cfg *Config, rate float64, p coalesce.Policy) {
+	const columns = 50
+	for n := 1; float64(n) < f.y.most; n++ {
+		for column := range columns {
+			age := time.Duration(float64(cfg.Hold) * (float64(column) + 0.5) / columns)
+			color := mapWait
+			if p.Decide(mapState(cfg, rate, n, age)).Serve {
+				color = mapServe
+			}
+			x, y := f.at(50*float64(column)/columns, float64(n)+0.5)
+			f.rect(x, y, f.width/columns+0.3, f.height/(f.y.most-f.y.least)+0.3, color)
+		}
+	}
+}
+
+// mapState is that of a slot whose waiters have come evenly spread, at a rate that was always the same.
+func mapState(cfg *Config, rate float64, n int, age time.Duration) coalesce.State {
+	quiet := min(time.Duration(1e9/rate), age)
+	return coalesce.State{
+		Now: time.Hour, Size: n, Age: age, Waiting: age * time.Duration(n) / 2, SinceArrival: quiet,
+		Rates: [3]float64{rate, rate, rate}, LatencyP50: cfg.Latency.Median, LatencyP99: cfg.Latency.Median,
+		Hold: cfg.Hold, MaxBatch: cfg.MaxBatch, Relaxed: cfg.Relaxed,
+	}
+}
+
+// drawRules draws n* and where the waiting of waiters that have come evenly spread is the call cost.
+func drawRules(f *frame, best, most float64, callCost time.Duration) {
+	x1, y := f.at(0, best-0.5)
+	f.line(x1, y, x1+f.width, y, colorOf("threshold"))
+	var points [][2]float64
+	for age := 0.5; age <= 50; age += 0.5 {
+		if n := 2 * millis(callCost) / age; n <= most {
+			x, y := f.at(age, n)
+			points = append(points, [2]float64{x, y})
+		}
+	}
+	f.path(points, colorOf("balance"))
+}
+
+// wholeTicks returns some five numbers up to most.
+func wholeTicks(most float64) []float64 {
+	step := max(1, math.Ceil(most/6))
+	var ticks []float64
+	for v := step; v <= most; v += step {
+		ticks = append(ticks, v)
+	}
+	return ticks
+}
