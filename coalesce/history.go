@@ -3,24 +3,22 @@ package coalesce
 import "time"
 
 // A History is what a group remembers of one key: when requests came, and how long calls took. It is there for programs that play traffic
-// without a group, to have policies see in a simulation what they would see in a group: [State] takes its SinceArrival, Rates and latencies
+// without a group, to have policies see in a simulation what they would see in a group: [State] takes its SinceArrival, Gap, Rates and latencies
 // from the same arithmetic. The zero value knows nothing. It is not safe for concurrent use.
 type History struct {
 	arrivals arrivals
 	latency  latency
 }
 
-// Arrive counts an arrival, and returns what a policy sees if it is asked about it: the time since the arrival before, or [Never], and the
-// rates just before it.
-func (h *History) Arrive(now time.Duration) (since time.Duration, rates [3]float64) {
-	since = h.arrivals.since(now)
-	before := h.arrivals.count(now)
-	return since, perSecond(before)
+// Arrive counts an arrival, and sets SinceArrival, Gap and Rates of the state to what a policy sees if it is asked about it.
+func (h *History) Arrive(now time.Duration, s *State) {
+	s.SinceArrival, s.Gap = h.arrivals.since(now), h.arrivals.meanGap()
+	s.Rates = perSecond(h.arrivals.count(now))
 }
 
-// At returns what a policy sees if it is asked at a time when nothing arrives.
-func (h *History) At(now time.Duration) (since time.Duration, rates [3]float64) {
-	return h.arrivals.since(now), h.arrivals.rates(now)
+// At sets them to what a policy sees if it is asked at a time when nothing arrives.
+func (h *History) At(now time.Duration, s *State) {
+	s.SinceArrival, s.Gap, s.Rates = h.arrivals.since(now), h.arrivals.meanGap(), h.arrivals.rates(now)
 }
 
 // Answered learns how long a call took.

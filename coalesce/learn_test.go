@@ -68,6 +68,41 @@ func TestRatesDecay(t *testing.T) {
 	})
 }
 
+// TestGap: the mean of the latest gaps follows them, is not thrown off by a pause, and at an arrival knows nothing of the gap before it.
+func TestGap(t *testing.T) {
+	bubble(t, coalesce.Config{}, func(t *testing.T, g *group, _ *events) {
+		p := &lastState{}
+		opt := &options{Policy: p, Hold: ms, Fetch: takes(0, "v")}
+		arrive := func(n int, gap time.Duration) time.Duration {
+			for range n {
+				time.Sleep(gap)
+				if _, _, err := g.Do(t.Context(), "key", 1, opt); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return p.Gap
+		}
+		for _, c := range []struct {
+			n           int
+			gap         time.Duration
+			least, most time.Duration
+		}{
+			{1, ms, 0, 0},
+			{1, 8 * ms, 0, 0},
+			{1, ms, 8*ms - 1, 8 * ms},
+			{60, 2 * ms, 2 * ms, 2*ms + ms/100},
+			{1, time.Second, 2*ms - 1, 2*ms + ms/100}, // the pause is not yet in it
+			{1, 2 * ms, 4 * ms, 5 * ms},               // by an eighth, on a logarithmic scale: 2 × 500^(1/8)
+			{30, 2 * ms, 2 * ms, 2*ms + ms/10},
+			{60, 0, 0, 2 * time.Microsecond}, // together; that counts as 1 µs
+		} {
+			if got := arrive(c.n, c.gap); got < c.least || got > c.most {
+				t.Errorf("after %d gaps of %v: %v, expected %v to %v", c.n, c.gap, got, c.least, c.most)
+			}
+		}
+	})
+}
+
 // TestLatencyEstimates learns call times of several distributions, one after the other.
 func TestLatencyEstimates(t *testing.T) {
 	bubble(t, coalesce.Config{}, func(t *testing.T, g *group, _ *events) {

@@ -44,6 +44,9 @@ type State struct {
 	// SinceArrival is the time since the last arrival for the key. At an arrival it is the time between it and the one before, or Never if
 	// there was none.
 	SinceArrival time.Duration
+	// Gap is the mean of the latest gaps between arrivals for the key, some eight of them; 0 while there was none. It is the geometric mean, so that
+	// after a pause it still tells how close arrivals were before. At an arrival it is what it was just before it.
+	Gap time.Duration
 	// Rates are the arrivals for the key per second, over ShortScale, MiddleScale and LongScale: older arrivals count exponentially less. At
 	// an arrival they are what they were just before it, because then their mean is the true rate of random arrivals.
 	Rates [3]float64

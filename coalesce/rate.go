@@ -9,9 +9,13 @@ import (
 // Divided by the scale that is a rate. It is not safe for concurrent use.
 type arrivals struct {
 	counts [3]float64
+	gap    float64 // decayed mean of the logarithms of the gaps, in nanoseconds; 0: there was none
 	last   time.Duration
 	some   bool
 }
+
+// latestGaps is how many of the latest gaps State.Gap is about.
+const latestGaps = 8
 
 func scales() [3]time.Duration { return [3]time.Duration{ShortScale, MiddleScale, LongScale} }
 
@@ -46,9 +50,30 @@ func (a *arrivals) add(now time.Duration) (before arrivals) {
 func (a *arrivals) count(now time.Duration) (before [3]float64) {
 	now = max(now, a.last)
 	c := a.at(now)
+	if a.some {
+		a.follow(now - a.last)
+	}
 	a.counts = [3]float64{c[0] + 1, c[1] + 1, c[2] + 1}
 	a.last, a.some = now, true
 	return c
+}
+
+// follow moves the mean gap towards this one.
+func (a *arrivals) follow(gap time.Duration) {
+	x := math.Log(float64(max(gap, time.Microsecond)))
+	if a.gap == 0 {
+		a.gap = x
+		return
+	}
+	a.gap += (x - a.gap) / latestGaps
+}
+
+// meanGap returns State.Gap.
+func (a *arrivals) meanGap() time.Duration {
+	if a.gap == 0 {
+		return 0
+	}
+	return time.Duration(math.Exp(a.gap))
 }
 
 // rates returns the arrivals per second as of now.

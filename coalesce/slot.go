@@ -151,7 +151,7 @@ func (c *Call[I, V]) stateLocked(now time.Duration, arrival bool, seen *arrivals
 	s := State{
 		Now: now, Arrival: arrival,
 		Size: c.size, Waiting: c.waitingLocked(now), Age: max(0, now-c.opened),
-		SinceArrival: seen.since(now), Rates: seen.rates(now),
+		SinceArrival: seen.since(now), Gap: seen.meanGap(), Rates: seen.rates(now),
 		LatencyP50: p50, LatencyP99: p99,
 		InFlight: e.calls > 0,
 		Relaxed:  c.opt.Relaxed, Hold: c.opt.Hold, MaxBatch: c.opt.MaxBatch,

@@ -395,7 +395,7 @@ func TestStateOfASlot(t *testing.T) {
 			if got.LatencyP50 < 20*ms-1 || got.LatencyP50 > 20*ms+1 || got.LatencyP99 < got.LatencyP50 {
 				t.Errorf("latencies %v, %v", got.LatencyP50, got.LatencyP99)
 			}
-			got.Rates, got.LatencyP50, got.LatencyP99 = [3]float64{}, 0, 0
+			got.Rates, got.Gap, got.LatencyP50, got.LatencyP99 = [3]float64{}, 0, 0, 0
 			if got != want {
 				t.Errorf("state %d is\n%+v, want\n%+v", i, got, want)
 			}

@@ -8,21 +8,25 @@ import (
 )
 
 // NumFeatures is how many inputs a learned policy has.
-const NumFeatures = 20
+const NumFeatures = 24
 
-// The inputs of a learned policy, as [Features] computes them. Log stands for log(1+x)/4, which is 1 at about 54, so that inputs
-// that may be anything are of the order of 1. κ is the call cost; a rate is a number of arrivals.
+// The inputs of a learned policy, as [Features] computes them. Log stands for log(1+256x)/8, which is 0.09 at 1/256
+// and 1 at about 12, so that inputs that may be anything are of the order of 1, and small ones can be told apart. κ is the call cost; a rate is a number of arrivals.
 const (
 	FeatureSize     = iota // log of n, the waiters
 	FeatureBest            // log(n/n*)/2, n* being what Threshold would serve
 	FeatureShort           // log of the arrivals in κ at the rate of the short scale
 	FeatureMiddle          // the same, of the middle scale
 	FeatureLong            // the same, of the long scale
+	FeatureLatest          // the same, at the rate of the latest gaps
 	FeatureSlot            // the same, at the rate within the slot, from its first arrival to its last; 0 while there is but one
 	FeatureKnown           // log of the arrivals that the short scale has seen: how far its rate can be trusted
+	FeatureRecent          // log of the arrivals that the middle scale has seen
 	FeatureArrival         // 1 at an arrival, 0 at a re-check
 	FeatureGap             // log of SinceArrival/κ
-	FeatureSurprise        // log of the arrivals that were to be expected in SinceArrival, at the rate of Threshold
+	FeatureSurprise        // log of the arrivals that were to be expected in SinceArrival, at the rate of the middle scale
+	FeatureLull            // the same, at the rate of the long scale
+	FeatureHush            // log of SinceArrival in units of the mean of the latest gaps
 	FeatureSilence         // log of SinceArrival in units of the mean gap within the slot; 0 while there is but one waiter
 	FeatureWaiting         // log of Waiting/κ
 	FeatureAge             // Age/Hold
@@ -45,6 +49,10 @@ func Features(s *coalesce.State, callCost time.Duration, out *[NumFeatures]float
 	n := float64(max(1, s.Size))
 	gap := min(s.SinceArrival.Seconds(), 1e5)
 	slotRate := rateWithin(s, n, gap)
+	latest := 0.0
+	if s.Gap > 0 {
+		latest = 1 / s.Gap.Seconds()
+	}
 	left := max(0, (s.Hold - s.Age).Seconds())
 
 	out[FeatureSize] = compress(n)
@@ -52,11 +60,15 @@ func Features(s *coalesce.State, callCost time.Duration, out *[NumFeatures]float
 	out[FeatureShort] = compress(s.Rates[0] * kappa)
 	out[FeatureMiddle] = compress(s.Rates[1] * kappa)
 	out[FeatureLong] = compress(s.Rates[2] * kappa)
+	out[FeatureLatest] = compress(latest * kappa)
 	out[FeatureSlot] = compress(slotRate * kappa)
 	out[FeatureKnown] = compress(s.Rates[0] * coalesce.ShortScale.Seconds())
+	out[FeatureRecent] = compress(s.Rates[1] * coalesce.MiddleScale.Seconds())
 	out[FeatureArrival] = flag(s.Arrival)
 	out[FeatureGap] = compress(gap / kappa)
-	out[FeatureSurprise] = compress(gap * rate)
+	out[FeatureSurprise] = compress(gap * s.Rates[1])
+	out[FeatureLull] = compress(gap * s.Rates[2])
+	out[FeatureHush] = compress(gap * latest)
 	out[FeatureSilence] = compress(gap * slotRate)
 	out[FeatureWaiting] = compress(s.Waiting.Seconds() / kappa)
 	out[FeatureAge] = share(s.Age.Seconds(), s.Hold.Seconds())
@@ -87,12 +99,12 @@ func rateWithin(s *coalesce.State, n, gap float64) float64 {
 	return (n - 1) / max(span, 1e-6)
 }
 
-// compress returns log(1+x)/4 for x from 0 to 10¹⁵, the nearest of these for others, and 0 for NaN.
+// compress returns log(1+256x)/8 for x from 0 to 10¹⁵, the nearest of these for others, and 0 for NaN.
 func compress(x float64) float32 {
 	if !(x > 0) {
 		return 0
 	}
-	return float32(math.Log(1+min(x, 1e15)) / 4)
+	return float32(math.Log(1+256*min(x, 1e15)) / 8)
 }
 
 // logRatio returns log(n/best)/2, within ±4.

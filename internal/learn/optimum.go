@@ -33,18 +33,21 @@ type choice struct {
 // Optimum returns the best schedule for the traffic. It is found from the end to the beginning: what is best for the arrivals from i on
 // follows from what is best for those from any j > i on (dynamic programming, as in Dooly, Goldman, Scott). It takes time O(mB) for m arrivals of
 // which B can share a call.
-func Optimum(cfg Config, t Traffic) *Plan {
+func Optimum(cfg Config, t Traffic) *Plan { return OptimumFrom(cfg, t, 0) }
+
+// OptimumFrom is Optimum for the arrivals from that index on, as if there were none before. It says nothing of those.
+func OptimumFrom(cfg Config, t Traffic, from int) *Plan {
 	m := len(t.Times)
 	p := &Plan{cfg: cfg, traffic: t, rest: make([]time.Duration, m+1)}
 	best := make([]choice, m)
-	for i := m - 1; i >= 0; i-- {
+	for i := m - 1; i >= from; i-- {
 		best[i] = p.best(question{first: i, size: 1, next: i + 1, now: t.Times[i]})
 		p.rest[i] = best[i].cost
 	}
-	for i := 0; i < m; i = best[i].then {
+	for i := from; i < m; i = best[i].then {
 		p.Serves = append(p.Serves, best[i].at)
 	}
-	p.Cost = float64(p.rest[0]) / float64(cfg.CallCost)
+	p.Cost = float64(p.rest[min(from, m)]) / float64(cfg.CallCost)
 	return p
 }
 

@@ -173,7 +173,7 @@ func (s *Sim) run() bool {
 // arrive places a request, and makes a question if it waits.
 func (s *Sim) arrive() bool {
 	s.now = s.nextAt
-	since, rates := s.history.Arrive(s.now)
+	s.history.Arrive(s.now, &s.state)
 	i := s.next
 	s.next++
 	s.nextAt = never
@@ -195,7 +195,6 @@ func (s *Sim) arrive() bool {
 	if s.capped() {
 		return false
 	}
-	s.state.SinceArrival, s.state.Rates = since, rates
 	s.ask(true)
 	return true
 }
@@ -206,7 +205,7 @@ func (s *Sim) ring() bool {
 	if s.capped() {
 		return false
 	}
-	s.state.SinceArrival, s.state.Rates = s.history.At(s.now)
+	s.history.At(s.now, &s.state)
 	s.ask(false)
 	return true
 }
