@@ -53,6 +53,7 @@ var allowed = map[string][]string{
 	// flush policies that another program decides for
 	"internal/agent":    {"coalesce", "flush", "internal/agent/pb", "internal/grpcserver"},
 	"internal/agent/pb": {},
+	"internal/env":      {"coalesce", "internal/agent", "internal/agent/pb", "internal/grpcserver", "internal/learn"},
 
 	// what puts them together
 	"internal/gateway": {"coalesce", "flush", "gcra", "internal/admit", "internal/agent", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
