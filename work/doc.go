@@ -56,8 +56,8 @@
 // # Costs
 //
 // A task costs some 300 ns of processor time beside what it does, for Submit and the worker together, with one tenant or a thousand; that is above
-// 3 million tasks a second on two cores (BenchmarkNoop; make bench-work compares it with a channel, which has no tenants, and with
-// other pools). One that waits takes some 60 bytes beside itself. In a steady state nothing is allocated. There is one lock, held for the few steps it
+// 3 million tasks a second on two cores (BenchmarkNoop; make bench-work compares it with a channel and with ants, which have no
+// tenants). One that waits takes some 60 bytes beside itself. In a steady state nothing is allocated. There is one lock, held for the few steps it
 // takes to put a task in or get one out, whatever the number of tasks and tenants; only with Shed these steps grow, with the
 // logarithm of the number of tenants. Run, Weight, OnPanic and OnDrop are called without it.
 package work

@@ -8,8 +8,8 @@ import (
 
 // Options say how a [Pool] works. Run is required; the zero value of all others is good for most.
 type Options[T any] struct {
-	// Run does a task, in the goroutine of a worker. Its context is the pool's, and ends only when Close runs out of time, with [ErrClosed] as
-	// its cause; of the context of Submit it knows nothing.
+	// Run does a task, in the goroutine of a worker. Its context is the pool's. It ends when Close runs out of time, or has nothing left to
+	// wait for, with [ErrClosed] as its cause; of the context of Submit it knows nothing.
 	Run func(ctx context.Context, task T)
 	// Workers is how many tasks run at once; 0 means one for each processor that Go uses. See also [Pool.Resize].
 	Workers int
