@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"internal/journal":    {"internal/datadir"},
 	"internal/grpcserver": {},
 	"internal/objects":    {},
+	"internal/jobs":       {"internal/journal"},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
