@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -105,18 +106,31 @@ func (s *Service) Payload(ctx context.Context, id ID) (p []byte, err error) {
 	return p, err
 }
 
-func (s *Service) payload(id ID) (p []byte, err error) {
-	if e := s.log.Read(func(st *State) { p, err = st.Payload(id) }); e != nil {
-		return nil, e
+// payload reads outside of the log's lock. A record may be moved meanwhile; then it is somewhere else.
+func (s *Service) payload(id ID) ([]byte, error) {
+	for {
+		var p piece
+		var err error
+		if e := s.log.Read(func(st *State) { p, err = st.payloadOf(id) }); e != nil || err != nil {
+			return nil, cmp.Or(e, err)
+		}
+		if data, err := p.read(); !again(err) {
+			return data, err
+		}
 	}
-	return p, err
 }
 
-func (s *Service) result(id ID) (r Stored, err error) {
-	if e := s.log.Read(func(st *State) { r, err = st.Result(id) }); e != nil {
-		return Stored{}, e
+func (s *Service) result(id ID) (Stored, error) {
+	for {
+		var k keptResult
+		var err error
+		if e := s.log.Read(func(st *State) { k, err = st.resultOf(id) }); e != nil || err != nil {
+			return Stored{}, cmp.Or(e, err)
+		}
+		if r, err := k.read(); !again(err) {
+			return r, err
+		}
 	}
-	return r, err
 }
 
 // Retry queues a failed job again, as if it were new, or tries one at once that waits to be tried again. The errors are ErrNotFound, ErrRefused

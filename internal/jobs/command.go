@@ -33,7 +33,10 @@ type command struct {
 	kind    kind
 	time    Time
 	id      ID
-	spec    Spec // of enqueue; of claim and purge the queue
+	spec    Spec   // of enqueue, but for the names
+	queue   []byte // of enqueue, claim and purge
+	tenant  []byte
+	owner   []byte
 	key     [16]byte
 	keyed   bool
 	session uint64
@@ -199,7 +202,7 @@ func parseCommand(p []byte) (c command, ok bool) {
 	case enqueue:
 		r.enqueue(&c)
 	case claim:
-		c.session, c.number, c.spec.Queue = r.uvarint(), r.uvarint(), r.name()
+		c.session, c.number, c.queue = r.uvarint(), r.uvarint(), r.name()
 	case finish, fail, retryLater, release:
 		c.id, c.fence = r.id(), uint32(r.below(math.MaxUint32))
 		if c.kind == retryLater {
@@ -218,7 +221,7 @@ func parseCommand(p []byte) (c command, ok bool) {
 	case retry:
 		c.id = r.id()
 	case purge:
-		c.at, c.spec.Queue = r.time(), r.name()
+		c.at, c.queue = r.time(), r.name()
 		c.ids = r.take(16 * int(r.below(maxPurge)))
 	default:
 		return c, false
@@ -286,7 +289,7 @@ func (r *reader) id() (id [16]byte) {
 
 func (r *reader) text(limit uint64) []byte { return r.take(int(r.below(limit))) }
 
-func (r *reader) name() string { return string(r.text(MaxName)) }
+func (r *reader) name() []byte { return r.text(MaxName) }
 
 func (r *reader) span() time.Duration {
 	return time.Duration(r.below(uint64(MaxSpan/time.Millisecond))) * time.Millisecond
@@ -301,7 +304,7 @@ func (r *reader) enqueue(c *command) {
 	s := &c.spec
 	s.ID = r.id()
 	flags := r.byte()
-	s.Queue, s.Tenant, s.Owner = r.name(), r.name(), r.name()
+	c.queue, c.tenant, c.owner = r.name(), r.name(), r.name()
 	s.Weight, s.MaxAttempts = int(r.below(MaxWeight)), uint16(r.below(math.MaxUint16))
 	s.Timeout, s.Deadline, s.KeepResult = r.span(), r.span(), r.span()
 	s.Ordered = flags&flagOrdered != 0
@@ -313,11 +316,11 @@ func (r *reader) enqueue(c *command) {
 	}
 	s.Payload = r.remains(MaxPayload)
 	c.id = s.ID
-	r.bad = r.bad || flags >= flagBlob<<1 || s.Queue == "" || s.Weight == 0 || s.MaxAttempts == 0 || s.ID.IsZero()
+	r.bad = r.bad || flags >= flagBlob<<1 || len(c.queue) == 0 || s.Weight == 0 || s.MaxAttempts == 0 || s.ID.IsZero()
 }
 
 func (r *reader) blob() (string, int64) {
-	name, size := r.name(), int64(r.below(math.MaxInt64))
+	name, size := string(r.name()), int64(r.below(math.MaxInt64))
 	r.bad = r.bad || name == ""
 	return name, size
 }

@@ -56,13 +56,6 @@ func (s *Service) Handle(queue string, h Handler, workers int) {
 	}
 }
 
-func signal(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
-}
-
 // dispatch claims as long as there is something to claim and somebody to run it.
 func (d *dispatcher) dispatch() {
 	defer close(d.claims)

@@ -45,7 +45,7 @@ func (s *Service) cleanOnce(ctx context.Context) (deleted int, err error) {
 	}
 	var old []string
 	for _, b := range all {
-		if s.now().Sub(b.Modified) >= s.opts.OrphanAge {
+		if s.opts.Now().Sub(b.Modified) >= s.opts.OrphanAge {
 			old = append(old, b.Name)
 		}
 	}

@@ -13,7 +13,12 @@ type Filter struct {
 	State Phase
 	After ID  // only jobs with a higher ID: accepted later
 	Limit int // 1 to MaxPage; 0: 100
+
+	last *ID // of what was found so far, once the page is full
 }
+
+// behind reports whether an ID is behind what fills the page.
+func (f *Filter) behind(id *ID) bool { return f.last != nil && bytes.Compare(id[:], f.last[:]) > 0 }
 
 // MaxPage is how many jobs a page has at most.
 const MaxPage = 1000
@@ -41,7 +46,10 @@ func (s *Service) List(f Filter) (Page, error) {
 		}
 		found = append(found, part...)
 		slices.SortFunc(found, func(a, b View) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-		found = found[:min(len(found), f.Limit+1)]
+		if found = found[:min(len(found), f.Limit+1)]; len(found) > f.Limit {
+			last := found[f.Limit].ID
+			f.last = &last
+		}
 	}
 	p := Page{Jobs: found}
 	if len(found) > f.Limit {

@@ -62,6 +62,6 @@ func (s *Service) Collect(ch chan<- prometheus.Metric) {
 		for phase, n := range map[Phase]int{Queued: q.Queued, Running: q.Running, Done: q.Done, Failed: q.Failed} {
 			ch <- prometheus.MustNewConstMetric(s.metrics.jobs, prometheus.GaugeValue, float64(n), q.Queue, phase.String())
 		}
-		ch <- prometheus.MustNewConstMetric(s.metrics.oldest, prometheus.GaugeValue, q.Oldest.Seconds(), q.Queue)
+		ch <- prometheus.MustNewConstMetric(s.metrics.oldest, prometheus.GaugeValue, q.Age.Seconds(), q.Queue)
 	}
 }

@@ -69,8 +69,8 @@ type Service struct {
 	blobs Blobs
 	node  [16]byte
 	logr  *slog.Logger
-	now   func() time.Time
 	hooks *hooks
+	skew  atomic.Int64 // how far the clock of the state is ahead of this node's, at least, in nanoseconds
 
 	session  atomic.Uint64
 	watching map[uint64]*sighting // other sessions; of the goroutine that beats
@@ -104,7 +104,7 @@ func Open(ctx context.Context, opts Options) (*Service, error) {
 func open(ctx context.Context, opts Options) (*Service, error) {
 	opts.complete()
 	s := &Service{
-		opts: opts, log: opts.Log, blobs: opts.Blobs, logr: opts.Logger, now: opts.Now, watching: map[uint64]*sighting{},
+		opts: opts, log: opts.Log, blobs: opts.Blobs, logr: opts.Logger, watching: map[uint64]*sighting{},
 		closing: make(chan struct{}), garbage: make(chan string, 1024), running: map[claimID]*attempt{}, queues: map[string]*dispatcher{},
 	}
 	if n, err := hex.Decode(s.node[:], []byte(opts.Node)); err != nil || n != len(s.node) {
@@ -144,6 +144,18 @@ func (o *Options) complete() {
 	o.ReapAfter = cmp.Or(o.ReapAfter, ReapAfter)
 	o.JanitorEvery = cmp.Or(o.JanitorEvery, 10*time.Minute)
 	o.OrphanAge = cmp.Or(o.OrphanAge, time.Hour)
+}
+
+// now is this node's clock, put forward so that it is never behind that of the state, which is the fastest of all nodes'.
+func (s *Service) now() time.Time {
+	wall := s.opts.Now()
+	ahead := int64(Time(s.hooks.now.Load()).Time().Sub(wall))
+	for {
+		skew := s.skew.Load()
+		if ahead <= skew || s.skew.CompareAndSwap(skew, ahead) {
+			return wall.Add(time.Duration(max(skew, ahead)))
+		}
+	}
 }
 
 // closeTimeout bounds what Close still has to tell the log, when its own patience has ended.

@@ -1,87 +1,76 @@
 package jobs
 
-import (
-	"cmp"
-	"encoding/json"
-
-	"hash/fnv"
-	"io"
-	"slices"
-	"time"
-)
-
 // budget bounds what a command does beyond its own job.
 const budget = 1024
 
 // MaxClaim is how many jobs a command claims at most.
 const MaxClaim = 1024
 
-// Why a job failed without a handler saying so.
+// Bounds of what jobs have in common.
 const (
-	diedWithNode = "the node died while running it"
-	diedLate     = "its deadline passed before it could be done"
+	maxClasses  = 1 << 16
+	maxSessions = 1 << 16
+	maxQueues   = 1 << 16
 )
 
 // State is the jobs: a state machine in the sense of [journal.Machine]. Apply is a pure function of the state and a command. Make one with
-// NewState; it is not safe for concurrent use, but for methods that only read.
+// NewState; it is not safe for concurrent use, but methods that only read may be called at once.
 type State struct {
-	m     model
-	hooks *hooks
+	payloads *Payloads
+
+	rows     slab[row]
+	ids      index
+	outcomes slab[outcome]
+	blobs    map[uint32]blobs
+	blobRefs map[string]int
+
+	lanes    slab[lane]
+	laneOf   map[laneKey]uint32
+	queues   slab[queue]
+	queueOf  map[string]uint32
+	owners   slab[owner]
+	ownerOf  map[string]uint32
+	classes  slab[class]
+	classOf  map[classKey]uint32
+	sessions slab[session]
+	openOf   map[uint64]uint32 // sessions by id
+
+	keys              slab[keyRow]
+	keyIndex          index
+	firstKey, lastKey uint32
+
+	delayed []uint32 // a heap of rows, by when they are due
+
+	now         Time
+	lastSession uint64
+	claims      uint64 // a chain over all claims, in which the order of all lists shows
+	sums        uint64 // of the digests of rows, keys and sessions
+	counts      [Failed + 1]int
+
+	due    Time // nothing is due before; 0: nothing ever is
+	hooks  *hooks
+	bounds bounds // no part of the state
 }
 
-type model struct {
-	Now         Time
-	Chain       uint64
-	LastSession uint64
-	Jobs        map[ID]*job
-	Keys        map[ID]keyed
-	Lanes       []*lane
-	Sessions    []*session
-	Queues      map[string][]int // lanes whose turn it is
-	Order       uint64
+// bounds are those that tests may lower.
+type bounds struct{ queued, jobs, keys, budget int }
+
+type laneKey struct {
+	queue   uint32
+	tenant  string
+	ordered bool
 }
 
-type job struct {
-	Spec     Spec
-	Phase    Phase
-	Attempts int
-	Fence    uint32
-	Accepted Time
-	Started  Time
-	At       Time // due, finished
-	Deadline Time
-	Delayed  bool
-	Session  uint64
-	Result   Stored
-	Lane     int
-	Order    uint64
-}
-
-type keyed struct {
-	ID          ID
-	At          Time
-	Fingerprint uint64
-}
-
-type lane struct {
-	Queue, Tenant string
-	Ordered       bool
-	Ready         []ID
-	Blocked       ID
-	Weight        int
-	Deficit       int
-}
-
-type session struct {
-	ID, Epoch, Beats uint64
-	Node             ID
-	Dead             bool
-	Running          []ID
-}
-
-// NewState returns a state without jobs.
+// NewState returns a state without jobs. It owns p until that is closed; nil keeps payloads in memory.
 func NewState(p *Payloads) *State {
-	return &State{m: model{Jobs: map[ID]*job{}, Keys: map[ID]keyed{}, Queues: map[string][]int{}}, hooks: newHooks()}
+	if p == nil {
+		p = &Payloads{}
+	}
+	return &State{
+		payloads: p, blobs: map[uint32]blobs{}, blobRefs: map[string]int{},
+		laneOf: map[laneKey]uint32{}, queueOf: map[string]uint32{}, ownerOf: map[string]uint32{}, classOf: map[classKey]uint32{},
+		openOf: map[uint64]uint32{}, hooks: newHooks(), bounds: bounds{MaxQueued, MaxJobs, MaxKeys, budget},
+	}
 }
 
 // Apply changes the state by a command. Bytes that are no command change nothing.
@@ -90,10 +79,7 @@ func (s *State) Apply(cmd []byte) Reply {
 	if !ok {
 		return Reply{Outcome: Invalid}
 	}
-	h := fnv.New64a()
-	h.Write(cmd)
-	s.m.Chain = s.m.Chain*31 + h.Sum64()
-	s.m.Now = max(s.m.Now, c.time)
+	s.now = max(s.now, c.time)
 	var r Reply
 	switch c.kind {
 	case enqueue:
@@ -104,8 +90,10 @@ func (s *State) Apply(cmd []byte) Reply {
 		s.end(&c, &r)
 	case openSession:
 		s.openSession(&c, &r)
-	case beat, reap:
-		s.renew(&c, &r)
+	case beat:
+		s.beat(&c, &r)
+	case reap:
+		s.reap(&c, &r)
 	case tick:
 		s.tick(&r)
 	case retry:
@@ -113,511 +101,243 @@ func (s *State) Apply(cmd []byte) Reply {
 	case purge:
 		s.purge(&c, &r)
 	}
-	s.hooks.setDue(s.Due())
+	s.payloads.move(s.noted)
+	s.hooks.show(s)
 	return r
 }
 
-func (s *State) lane(spec *Spec) int {
-	i := slices.IndexFunc(s.m.Lanes, func(l *lane) bool {
-		return l.Queue == spec.Queue && l.Tenant == spec.Tenant && l.Ordered == spec.Ordered
-	})
-	if i < 0 {
-		i = len(s.m.Lanes)
-		s.m.Lanes = append(s.m.Lanes, &lane{Queue: spec.Queue, Tenant: spec.Tenant, Ordered: spec.Ordered})
+// noted returns where the state has the place of a record.
+func (s *State) noted(owner uint32) *ref {
+	r := s.rows.at(owner >> 1)
+	switch {
+	case owner&1 == 0:
+		return &r.payload
+	case r.result != 0:
+		return &s.outcomes.at(r.result).record
 	}
-	return i
+	return nil
+}
+
+// find returns the number of a job, 0 if there is none.
+func (s *State) find(id *ID) uint32 {
+	return s.ids.find(hashID((*[16]byte)(id)), func(i uint32) bool { return s.rows.at(i).id == *id })
+}
+
+func (s *State) hashOfRow(i uint32) uint64 { return hashID((*[16]byte)(&s.rows.at(i).id)) }
+
+func (s *State) hashOfKey(i uint32) uint64 { return hashID(&s.keys.at(i).digest) }
+
+func (s *State) queueOfRow(r *row) *queue { return s.queues.at(s.lanes.at(r.lane).queue) }
+
+// count notes that a job comes into a phase (1) or leaves it (-1).
+func (s *State) count(r *row, by int) {
+	s.counts[r.phase] += by
+	s.queueOfRow(r).counts[r.phase] += by
 }
 
 func (s *State) enqueue(c *command, r *Reply) {
-	spec := c.spec
-	if s.m.Jobs[spec.ID] != nil {
-		r.Outcome, r.Job = Existed, s.view(spec.ID)
+	spec := &c.spec
+	if i := s.find(&spec.ID); i != 0 {
+		r.Outcome, r.Job = Existed, s.view(i)
 		return
 	}
-	if k, ok := s.m.Keys[c.key]; c.keyed && ok && k.At+Time(millis(KeyTTL)) > s.m.Now {
-		r.Outcome, r.Job = Existed, s.view(k.ID)
-		if k.Fingerprint != spec.Fingerprint {
-			r.Outcome = Conflict
-		}
-		s.ended(spec.ID, spec.Blob, r)
+	if r.Outcome, r.Job = s.admit(c); r.Outcome != OK {
+		s.endBlob(spec.ID, spec.Blob, r)
 		return
 	}
-	spec.Payload = slices.Clone(spec.Payload)
-	j := &job{Spec: spec, Phase: Queued, Accepted: s.m.Now, Lane: s.lane(&spec)}
-	if spec.Deadline > 0 {
-		j.Deadline = s.m.Now + Time(millis(spec.Deadline))
+	i := s.rows.add()
+	v := s.rows.at(i)
+	*v = row{id: spec.ID, accepted: s.now, phase: Queued, lane: s.enlist(c), owner: s.own(c.owner), class: s.classify(spec)}
+	v.payload = s.payloads.put(i<<1, spec.Payload)
+	if spec.Blob != "" {
+		s.setBlobs(i, v, blobs{request: spec.Blob, requestSize: spec.BlobSize})
 	}
-	s.m.Order++
-	j.Order = s.m.Order
-	s.m.Jobs[spec.ID] = j
+	s.ids.put(hashID((*[16]byte)(&v.id)), i, s.hashOfRow)
+	s.limit(i, v)
+	s.pushReady(i, v, false)
+	s.count(v, 1)
+	s.sums += v.digest()
 	if c.keyed {
-		s.m.Keys[c.key] = keyed{ID: spec.ID, At: s.m.Now, Fingerprint: spec.Fingerprint}
+		s.remember(c)
 	}
-	l := s.m.Lanes[j.Lane]
-	l.Weight = spec.Weight
-	l.Ready = append(l.Ready, spec.ID)
-	s.activate(j.Lane)
-	r.Job = s.view(spec.ID)
+	r.Job = s.view(i)
 }
 
-func (s *State) activate(i int) {
-	l := s.m.Lanes[i]
-	ring := s.m.Queues[l.Queue]
-	if active := len(l.Ready) > 0 && l.Blocked.IsZero(); active && !slices.Contains(ring, i) {
-		s.m.Queues[l.Queue] = append(ring, i)
-	} else if !active {
-		l.Deficit = 0
-		s.m.Queues[l.Queue] = slices.DeleteFunc(ring, func(k int) bool { return k == i })
-	}
-	s.hooks.wake(l.Queue)
-}
-
-func (s *State) session(id uint64) *session {
-	for _, v := range s.m.Sessions {
-		if v.ID == id {
-			return v
-		}
-	}
-	return nil
-}
-
-func (s *State) claim(c *command, r *Reply) {
-	v := s.session(c.session)
-	if v == nil || v.Dead {
-		r.Outcome = Gone
-		return
-	}
-	q := c.spec.Queue
-	for uint64(len(r.Claimed)) < min(c.number, MaxClaim) && len(r.Died) < budget && len(s.m.Queues[q]) > 0 {
-		i := s.m.Queues[q][0]
-		l := s.m.Lanes[i]
-		if l.Deficit == 0 {
-			l.Deficit = l.Weight
-		}
-		id := l.Ready[0]
-		j := s.m.Jobs[id]
-		if j.Deadline != 0 && j.Deadline <= s.m.Now {
-			s.die(j, Stored{Error: diedLate}, r)
-			continue
-		}
-		l.Ready = l.Ready[1:]
-		if l.Ordered {
-			l.Blocked = id
-		}
-		l.Deficit--
-		j.Phase, j.Session, j.Started = Running, v.ID, s.m.Now
-		j.Attempts++
-		j.Fence++
-		v.Running = append(v.Running, id)
-		r.Claimed = append(r.Claimed, s.claimOf(j))
-		s.activate(i)
-		if ring := s.m.Queues[q]; l.Deficit == 0 && len(ring) > 0 && ring[0] == i {
-			s.m.Queues[q] = append(ring[1:], i)
-		}
-	}
-}
-
-func (s *State) claimOf(j *job) Claim {
-	spec := j.Spec
-	spec.Payload, spec.Key, spec.Fingerprint = nil, "", 0
-	return Claim{Spec: spec, Attempt: j.Attempts, Fence: j.Fence, Accepted: j.Accepted, Expires: j.Deadline}
-}
-
-// leave takes a job out of whatever list it is in.
-func (s *State) leave(j *job) {
-	l := s.m.Lanes[j.Lane]
-	l.Ready = slices.DeleteFunc(l.Ready, func(id ID) bool { return id == j.Spec.ID })
-	if l.Blocked == j.Spec.ID {
-		l.Blocked = ID{}
-	}
-	if v := s.session(j.Session); v != nil {
-		v.Running = slices.DeleteFunc(v.Running, func(id ID) bool { return id == j.Spec.ID })
-		s.m.Sessions = slices.DeleteFunc(s.m.Sessions, func(v *session) bool { return v.Dead && len(v.Running) == 0 })
-	}
-	j.Delayed, j.Session = false, 0
-	s.activate(j.Lane)
-}
-
-func (s *State) die(j *job, result Stored, r *Reply) {
-	s.leave(j)
-	s.ended(j.Spec.ID, j.Result.Blob, r)
-	j.Phase, j.At, j.Result = Failed, s.m.Now, result
-	r.Died = append(r.Died, j.Spec.ID)
-}
-
-func (s *State) ended(id ID, blob string, r *Reply) {
-	if blob != "" && !s.HasBlob(blob) {
-		r.Ended = append(r.Ended, Ended{ID: id, Blob: blob})
-	}
-}
-
-func (s *State) front(j *job, r *Reply) {
-	s.leave(j)
-	j.Phase = Queued
-	if j.Deadline != 0 && j.Deadline <= s.m.Now {
-		s.die(j, Stored{Error: diedLate}, r)
-		return
-	}
-	l := s.m.Lanes[j.Lane]
-	l.Ready = slices.Insert(l.Ready, 0, j.Spec.ID)
-	s.activate(j.Lane)
-}
-
-func (s *State) end(c *command, r *Reply) {
-	j := s.m.Jobs[c.id]
-	if j == nil {
-		r.Outcome = NotFound
-		return
-	}
-	if j.Phase != Running || j.Fence != c.fence {
-		r.Outcome, r.Job = Stale, s.view(c.id)
-		return
-	}
-	result := c.result
-	result.Head, result.Body = slices.Clone(result.Head), slices.Clone(result.Body)
-	switch c.kind {
-	case finish:
-		s.leave(j)
-		blob := j.Spec.Blob
-		j.Phase, j.At, j.Result, j.Spec.Payload, j.Spec.Blob = Done, s.m.Now, result, nil, ""
-		s.ended(c.id, blob, r)
-	case fail:
-		s.die(j, result, r)
-	case release:
-		j.Attempts--
-		s.front(j, r)
-	case retryLater:
-		switch {
-		case j.Attempts >= int(j.Spec.MaxAttempts) || j.Deadline != 0 && max(c.at, s.m.Now) >= j.Deadline:
-			s.die(j, result, r)
-		case c.at <= s.m.Now:
-			j.Result = result
-			s.front(j, r)
-		default:
-			s.leave(j)
-			j.Phase, j.Delayed, j.At, j.Result = Queued, true, c.at, result
-			if l := s.m.Lanes[j.Lane]; l.Ordered {
-				l.Blocked = c.id
-				s.activate(j.Lane)
+// admit says what becomes of a job that is to be accepted: OK, or that it is an earlier one, or that it is refused.
+func (s *State) admit(c *command) (Outcome, View) {
+	if c.keyed {
+		if i := s.key(&c.key); i != 0 && s.keys.at(i).at+keyTTL > s.now {
+			k := s.keys.at(i)
+			o, v := Existed, View{ID: k.job, State: Forgotten}
+			if k.fingerprint != c.spec.Fingerprint {
+				o = Conflict
 			}
-		}
-	}
-	r.Job = s.view(c.id)
-}
-
-func (s *State) openSession(c *command, r *Reply) {
-	for _, v := range slices.Clone(s.m.Sessions) {
-		if v.Node != c.node {
-			continue
-		}
-		if v.Epoch == c.number && !v.Dead {
-			r.Session = v.ID
-			return
-		}
-		if v.Epoch >= c.number {
-			r.Outcome = Stale
-			return
-		}
-		s.kill(v, r)
-	}
-	s.m.LastSession++
-	s.m.Sessions = append(s.m.Sessions, &session{ID: s.m.LastSession, Node: c.node, Epoch: c.number})
-	r.Session = s.m.LastSession
-}
-
-func (s *State) renew(c *command, r *Reply) {
-	v := s.session(c.session)
-	switch {
-	case c.kind == beat && (v == nil || v.Dead):
-		r.Outcome = Gone
-	case c.kind == beat:
-		v.Beats++
-	case v == nil:
-		r.Outcome = NotFound
-	case !v.Dead && v.Beats != c.number:
-		r.Outcome = Stale
-	default:
-		s.kill(v, r)
-	}
-}
-
-func (s *State) kill(v *session, r *Reply) {
-	v.Dead = true
-	for _, id := range slices.Backward(slices.Clone(v.Running)) {
-		j := s.m.Jobs[id]
-		if j.Attempts >= int(j.Spec.MaxAttempts) {
-			s.die(j, Stored{Error: diedWithNode}, r)
-			continue
-		}
-		s.front(j, r)
-	}
-	s.m.Sessions = slices.DeleteFunc(s.m.Sessions, func(v *session) bool { return v.Dead && len(v.Running) == 0 })
-}
-
-func (s *State) sorted() []*job {
-	var all []*job
-	for _, j := range s.m.Jobs {
-		all = append(all, j)
-	}
-	slices.SortFunc(all, func(a, b *job) int { return cmp.Compare(a.Order, b.Order) })
-	return all
-}
-
-func (j *job) event() Time {
-	switch j.Phase {
-	case Queued:
-		t := j.Deadline
-		if j.Delayed && (t == 0 || j.At < t) {
-			t = j.At
-		}
-		return t
-	case Done:
-		return j.At + Time(millis(j.Spec.KeepResult))
-	case Failed:
-		return j.At + Time(millis(KeepDead))
-	}
-	return 0
-}
-
-func (s *State) tick(r *Reply) {
-	for _, j := range s.sorted() {
-		if at := j.event(); at == 0 || at > s.m.Now {
-			continue
-		}
-		switch {
-		case j.Phase != Queued:
-			s.forget(j, r)
-		case j.Deadline != 0 && j.Deadline <= s.m.Now:
-			s.die(j, Stored{Error: diedLate}, r)
-		default:
-			s.front(j, r)
-		}
-	}
-	for key, k := range s.m.Keys {
-		if k.At+Time(millis(KeyTTL)) <= s.m.Now {
-			delete(s.m.Keys, key)
-		}
-	}
-}
-
-func (s *State) forget(j *job, r *Reply) {
-	delete(s.m.Jobs, j.Spec.ID)
-	s.ended(j.Spec.ID, j.Spec.Blob, r)
-	s.ended(j.Spec.ID, j.Result.Blob, r)
-}
-
-func (s *State) retry(c *command, r *Reply) {
-	j := s.m.Jobs[c.id]
-	switch {
-	case j == nil:
-		r.Outcome = NotFound
-		return
-	case j.Phase == Queued && j.Delayed:
-		s.front(j, r)
-	case j.Phase == Failed:
-		blob := j.Result.Blob
-		j.Phase, j.Attempts, j.At, j.Result = Queued, 0, 0, Stored{}
-		if j.Spec.Deadline > 0 {
-			j.Deadline = s.m.Now + Time(millis(j.Spec.Deadline))
-		}
-		s.ended(c.id, blob, r)
-		l := s.m.Lanes[j.Lane]
-		l.Ready = append(l.Ready, c.id)
-		s.activate(j.Lane)
-	default:
-		r.Outcome = Refused
-	}
-	r.Job = s.view(c.id)
-}
-
-func (s *State) purge(c *command, r *Reply) {
-	if len(c.ids) > 0 {
-		for id := range slices.Chunk(c.ids, 16) {
-			if j := s.m.Jobs[ID(id)]; j != nil && (j.Phase == Done || j.Phase == Failed) {
-				s.forget(j, r)
-				r.Count++
+			if j := s.find(&k.job); j != 0 {
+				v = s.view(j)
 			}
+			return o, v
 		}
+	}
+	if s.counts[Queued] >= s.bounds.queued || s.rows.live >= s.bounds.jobs || c.keyed && s.keys.live >= s.bounds.keys ||
+		s.classes.live >= maxClasses || s.queues.live >= maxQueues {
+		return Full, View{}
+	}
+	return OK, View{}
+}
+
+// enlist returns the job's lane, made if there is none, which has one more job.
+func (s *State) enlist(c *command) uint32 {
+	q := s.queueOf[string(c.queue)]
+	if q == 0 {
+		q = s.queues.add()
+		name := string(c.queue)
+		s.queues.at(q).name = name
+		s.queueOf[name] = q
+	}
+	i := s.laneOf[laneKey{q, string(c.tenant), c.spec.Ordered}]
+	if i == 0 {
+		i = s.lanes.add()
+		tenant := string(c.tenant)
+		*s.lanes.at(i) = lane{queue: q, tenant: tenant, ordered: c.spec.Ordered}
+		s.laneOf[laneKey{q, tenant, c.spec.Ordered}] = i
+		s.queues.at(q).refs++
+	}
+	l := s.lanes.at(i)
+	l.refs++
+	l.weight = uint32(c.spec.Weight)
+	return i
+}
+
+func (s *State) delist(i uint32) {
+	l := s.lanes.at(i)
+	if l.refs--; l.refs > 0 {
 		return
 	}
-	for _, j := range s.sorted() {
-		if j.Phase == Failed && j.At < c.at && (c.spec.Queue == "" || c.spec.Queue == j.Spec.Queue) {
-			s.forget(j, r)
-			r.Count++
+	q := s.queues.at(l.queue)
+	if q.refs--; q.refs == 0 {
+		delete(s.queueOf, q.name)
+		s.queues.remove(l.queue)
+	}
+	delete(s.laneOf, laneKey{l.queue, l.tenant, l.ordered})
+	s.lanes.remove(i)
+}
+
+func (s *State) own(name []byte) uint32 {
+	i := s.ownerOf[string(name)]
+	if i == 0 {
+		i = s.owners.add()
+		s.owners.at(i).name = string(name)
+		s.ownerOf[s.owners.at(i).name] = i
+	}
+	s.owners.at(i).refs++
+	return i
+}
+
+func (s *State) disown(i uint32) {
+	o := s.owners.at(i)
+	if o.refs--; o.refs == 0 {
+		delete(s.ownerOf, o.name)
+		s.owners.remove(i)
+	}
+}
+
+func (s *State) classify(spec *Spec) uint32 {
+	key := classKey{Time(millis(spec.Timeout)), Time(millis(spec.Deadline)), Time(millis(spec.KeepResult)), spec.MaxAttempts}
+	i := s.classOf[key]
+	if i == 0 {
+		i = s.classes.add()
+		s.classes.at(i).classKey = key
+		s.classOf[key] = i
+	}
+	s.classes.at(i).refs++
+	return i
+}
+
+func (s *State) declassify(i uint32) {
+	c := s.classes.at(i)
+	if c.refs--; c.refs == 0 {
+		delete(s.classOf, c.classKey)
+		s.classes.remove(i)
+	}
+}
+
+// limit gives a job the deadline of its class, from now on.
+func (s *State) limit(i uint32, r *row) {
+	if c := s.classes.at(r.class); c.deadline != 0 {
+		r.deadline = s.now + c.deadline
+		s.pushLate(i, r)
+		s.note(r.deadline)
+	}
+}
+
+func (r *row) late(now Time) bool { return r.deadline != 0 && r.deadline <= now }
+
+// forget removes a job that is in no list.
+func (s *State) forget(i uint32, r *Reply) {
+	v := s.rows.at(i)
+	s.sums -= v.digest()
+	s.count(v, -1)
+	s.popLate(i, v)
+	s.payloads.drop(v.payload)
+	s.dropOutcome(v)
+	b := s.blobs[i]
+	s.setBlobs(i, v, blobs{})
+	s.endBlob(v.id, b.request, r)
+	s.endBlob(v.id, b.result, r)
+	s.ids.drop(s.hashOfRow(i), i, s.hashOfRow)
+	s.delist(v.lane)
+	s.disown(v.owner)
+	s.declassify(v.class)
+	s.rows.remove(i)
+}
+
+func (s *State) dropOutcome(v *row) {
+	if v.result != 0 {
+		s.payloads.drop(s.outcomes.at(v.result).record)
+		s.outcomes.remove(v.result)
+		v.result = 0
+	}
+}
+
+// setBlobs says which blobs a job refers to.
+func (s *State) setBlobs(i uint32, r *row, b blobs) {
+	old := s.blobs[i]
+	for _, name := range []string{b.request, b.result} {
+		if name != "" {
+			s.blobRefs[name]++
 		}
 	}
-}
-
-func (s *State) view(id ID) View {
-	j := s.m.Jobs[id]
-	if j == nil {
-		return View{ID: id, State: Forgotten}
-	}
-	v := View{
-		ID: id, Queue: j.Spec.Queue, Tenant: j.Spec.Tenant, Owner: j.Spec.Owner, State: j.Phase, Attempts: j.Attempts, MaxAttempts: int(j.Spec.MaxAttempts),
-		Accepted: j.Accepted, Started: j.Started, Deadline: j.Deadline, Status: j.Result.Status,
-		ResultBytes: max(int64(len(j.Result.Body)), j.Result.BlobSize),
-	}
-	switch {
-	case j.Phase == Done || j.Phase == Failed:
-		v.Finished, v.Expires = j.At, j.event()
-	case j.Delayed:
-		v.NextAttempt = j.At
-	}
-	return v
-}
-
-// Get returns a job.
-func (s *State) Get(id ID) (View, bool) {
-	j := s.m.Jobs[id]
-	if j == nil {
-		return View{}, false
-	}
-	v := s.view(id)
-	v.Error = j.Result.Error
-	return v, true
-}
-
-// Payload returns the payload of a job that isn't done.
-func (s *State) Payload(id ID) ([]byte, error) {
-	if j := s.m.Jobs[id]; j != nil {
-		return j.Spec.Payload, nil
-	}
-	return nil, ErrNotFound
-}
-
-// Result returns what the last attempt of a job left.
-func (s *State) Result(id ID) (Stored, error) {
-	if j := s.m.Jobs[id]; j != nil {
-		return j.Result, nil
-	}
-	return Stored{}, ErrNotFound
-}
-
-// HasBlob reports whether a job refers to a blob.
-func (s *State) HasBlob(name string) bool {
-	for _, j := range s.m.Jobs {
-		if j.Spec.Blob == name || j.Result.Blob == name {
-			return true
+	for _, name := range []string{old.request, old.result} {
+		if name == "" {
+			continue
+		}
+		if s.blobRefs[name]--; s.blobRefs[name] == 0 {
+			delete(s.blobRefs, name)
 		}
 	}
-	return false
-}
-
-// Ready reports whether a queue has something to claim.
-func (s *State) Ready(queue string) bool { return len(s.m.Queues[queue]) > 0 }
-
-// Now is the latest time of a command.
-func (s *State) Now() Time { return s.m.Now }
-
-// Due is when a tick has something to do, 0 never; it may be early, never late.
-func (s *State) Due() Time {
-	var due Time
-	for _, j := range s.m.Jobs {
-		if at := j.event(); at != 0 && (due == 0 || at < due) {
-			due = at
-		}
+	if r.flags &^= rowBlob; b != (blobs{}) {
+		r.flags |= rowBlob
+		s.blobs[i] = b
+	} else if old != b {
+		delete(s.blobs, i)
 	}
-	return due
 }
 
-// Count is how many jobs are in a phase.
-func (s *State) Count(p Phase) (n int) {
-	for _, j := range s.m.Jobs {
-		if j.Phase == p {
-			n++
-		}
+// endBlob tells whoever sent the command of a blob that no job refers to.
+func (s *State) endBlob(id ID, name string, r *Reply) {
+	if name != "" && s.blobRefs[name] == 0 {
+		r.Ended = append(r.Ended, Ended{ID: id, Blob: name})
 	}
-	return n
 }
 
-// Page returns up to f.Limit jobs that f asks for, in the order of their IDs, looking at a part of the jobs from a cursor on, 0 at first. It
-// returns the cursor for the next part, 0 after the last.
-func (s *State) Page(f *Filter, cursor uint32) (found []View, next uint32) {
-	for _, j := range s.m.Jobs {
-		if v := s.view(j.Spec.ID); f.matches(&v) {
-			found = append(found, v)
-		}
+// note says that something is due then.
+func (s *State) note(at Time) {
+	if s.due == 0 || at < s.due {
+		s.due = at
 	}
-	return found, 0
 }
 
-// SessionInfo is a session as others see it.
-type SessionInfo struct {
-	ID, Epoch, Beats uint64
-	Node             [16]byte
-	Running          int
-}
-
-// Sessions returns those that live.
-func (s *State) Sessions() (all []SessionInfo) {
-	for _, v := range s.m.Sessions {
-		all = append(all, SessionInfo{v.ID, v.Epoch, v.Beats, v.Node, len(v.Running)})
-	}
-	return all
-}
-
-// Claims returns what a session runs.
-func (s *State) Claims(session uint64) (all []Claim) {
-	if v := s.session(session); v != nil {
-		for _, id := range v.Running {
-			all = append(all, s.claimOf(s.m.Jobs[id]))
-		}
-	}
-	return all
-}
-
-// QueueStats are the figures of a queue.
-type QueueStats struct {
-	Queue   string        `json:"queue"`
-	Queued  int           `json:"queued"` // Ready and waiting for another attempt, or their turn
-	Running int           `json:"running"`
-	Done    int           `json:"done"`
-	Failed  int           `json:"failed"`
-	Oldest  time.Duration `json:"-"` // how long the oldest has waited that is ready to run
-}
-
-// Stats returns the figures of all queues, by name. now is what Oldest is reckoned from.
-func (s *State) Stats(now time.Time) []QueueStats {
-	byName := map[string]*QueueStats{}
-	for _, j := range s.m.Jobs {
-		q := byName[j.Spec.Queue]
-		if q == nil {
-			q = &QueueStats{Queue: j.Spec.Queue}
-			byName[j.Spec.Queue] = q
-		}
-		switch j.Phase {
-		case Queued:
-			q.Queued++
-			q.Oldest = max(q.Oldest, now.Sub(j.Accepted.Time()))
-		case Running:
-			q.Running++
-		case Done:
-			q.Done++
-		case Failed:
-			q.Failed++
-		}
-	}
-	var all []QueueStats
-	for _, q := range byName {
-		all = append(all, *q)
-	}
-	slices.SortFunc(all, func(a, b QueueStats) int { return cmp.Compare(a.Queue, b.Queue) })
-	return all
-}
-
-// Hash returns a hash of the state.
-func (s *State) Hash() uint64 { return s.m.Chain }
-
-// Snapshot writes the whole state.
-func (s *State) Snapshot(w io.Writer) error { return json.NewEncoder(w).Encode(s.m) }
-
-// Restore replaces the state by what Snapshot wrote.
-func (s *State) Restore(r io.Reader) error {
-	var m model
-	if err := json.NewDecoder(r).Decode(&m); err != nil {
-		return err
-	}
-	s.m = m
-	return nil
+// Hash returns a hash of the state, which every command keeps up to date.
+func (s *State) Hash() uint64 {
+	return chain(3, s.sums, s.claims, uint64(s.now), s.lastSession, uint64(s.rows.live), uint64(s.keys.live))
 }

@@ -1,0 +1,30 @@
+package jobs
+
+import "encoding/binary"
+
+// mix is the finalizer of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+const golden = 0x9e3779b97f4a7c15
+
+// chain hashes numbers in their order, after those that gave h.
+func chain(h uint64, values ...uint64) uint64 {
+	for _, v := range values {
+		h = mix(h^v) + golden
+	}
+	return h
+}
+
+// hashID is the hash of an id or of the digest of a key.
+func hashID(id *[16]byte) uint64 {
+	hi, lo := words(id)
+	return mix(hi ^ mix(lo))
+}
+
+func words(id *[16]byte) (hi, lo uint64) {
+	return binary.LittleEndian.Uint64(id[:8]), binary.LittleEndian.Uint64(id[8:])
+}

@@ -1,0 +1,120 @@
+package jobs
+
+const pageSize = 1024
+
+// A slab keeps values in pages, so that it grows without copying and the collector of garbage has nothing to follow in values without pointers. A
+// value is named by its number, 1 at least, and stays where it is. Numbers that were freed are given out again, the last one first. The zero value is
+// ready.
+type slab[T any] struct {
+	pages []*[pageSize]T
+	n     uint32 // numbers given out so far
+	live  int
+	free  []uint32
+}
+
+func (s *slab[T]) at(i uint32) *T { return &s.pages[i/pageSize][i%pageSize] }
+
+// add returns the number of a zero value.
+func (s *slab[T]) add() uint32 {
+	s.live++
+	if n := len(s.free); n > 0 {
+		i := s.free[n-1]
+		s.free = s.free[:n-1]
+		return i
+	}
+	s.n++
+	if int(s.n) >= len(s.pages)*pageSize {
+		s.pages = append(s.pages, new([pageSize]T))
+	}
+	return s.n
+}
+
+// remove makes a value zero and frees its number.
+func (s *slab[T]) remove(i uint32) {
+	*s.at(i) = *new(T)
+	s.live--
+	s.free = append(s.free, i)
+}
+
+// An index finds numbers of a slab by the hash of what they name. It is made of shards that grow alone, so that growing takes no time that
+// anybody notices. The zero value is ready.
+type index struct {
+	shards [1024]shard
+}
+
+// A shard is a table with linear probing and deletion by shifting back (Knuth, The Art of Computer Programming, 6.4, algorithm R).
+type shard struct {
+	slots []uint32 // 0: empty
+	n     int
+}
+
+func (x *index) shard(hash uint64) *shard { return &x.shards[hash>>54] }
+
+// find returns the number with this hash for which match says so, 0 if there is none.
+func (x *index) find(hash uint64, match func(uint32) bool) uint32 {
+	t := x.shard(hash)
+	if len(t.slots) == 0 {
+		return 0
+	}
+	mask := uint64(len(t.slots) - 1)
+	for k := hash & mask; t.slots[k] != 0; k = (k + 1) & mask {
+		if match(t.slots[k]) {
+			return t.slots[k]
+		}
+	}
+	return 0
+}
+
+// put adds a number that isn't there. hashOf says the hash of those that are.
+func (x *index) put(hash uint64, i uint32, hashOf func(uint32) uint64) {
+	t := x.shard(hash)
+	if 4*(t.n+1) > 3*len(t.slots) {
+		t.grow(hashOf)
+	}
+	t.n++
+	t.insert(hash, i)
+}
+
+func (t *shard) insert(hash uint64, i uint32) {
+	mask := uint64(len(t.slots) - 1)
+	k := hash & mask
+	for t.slots[k] != 0 {
+		k = (k + 1) & mask
+	}
+	t.slots[k] = i
+}
+
+func (t *shard) grow(hashOf func(uint32) uint64) {
+	old := t.slots
+	t.slots = make([]uint32, max(8, 2*len(old)))
+	for _, i := range old {
+		if i != 0 {
+			t.insert(hashOf(i), i)
+		}
+	}
+}
+
+// drop removes a number if it is there.
+func (x *index) drop(hash uint64, i uint32, hashOf func(uint32) uint64) {
+	t := x.shard(hash)
+	if len(t.slots) == 0 {
+		return
+	}
+	mask := uint64(len(t.slots) - 1)
+	k := hash & mask
+	for t.slots[k] != i {
+		if t.slots[k] == 0 {
+			return
+		}
+		k = (k + 1) & mask
+	}
+	t.n--
+	// Each that follows moves back into the hole, unless that is before where its search begins.
+	for j := (k + 1) & mask; t.slots[j] != 0; j = (j + 1) & mask {
+		if home := hashOf(t.slots[j]) & mask; (j-home)&mask >= (j-k)&mask {
+			t.slots[k] = t.slots[j]
+			k = j
+		}
+	}
+	t.slots[k] = 0
+}
