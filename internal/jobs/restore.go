@@ -101,33 +101,27 @@ func (s *State) readKeys(in *snapshotReader) {
 	}
 }
 
-// readSlab makes a slab as it was. It may be followed by an error of in.
+// readSlab makes a slab as it was.
 func readSlab[T any](in *snapshotReader, s *slab[T], limit uint64, each func(i uint32, v *T)) {
 	n, free := in.below(limit), in.below(limit)
-	in.check(free <= n)
-	for range free {
-		if in.err != nil {
+	var order []uint32
+	gone := make([]uint64, n/64+1)
+	for k := uint64(0); k < free && in.err == nil; k++ {
+		i := in.number()
+		if i == 0 || uint64(i) > n || gone[i/64]&(1<<(i%64)) != 0 {
+			in.check(false)
 			return
 		}
-		i := in.number()
-		in.check(i != 0 && uint64(i) <= n)
-		s.free = append(s.free, i)
-	}
-	gone := make([]uint64, n/64+1)
-	for _, i := range s.free {
-		in.check(gone[i/64]&(1<<(i%64)) == 0)
 		gone[i/64] |= 1 << (i % 64)
+		order = append(order, i)
 	}
-	free0 := s.free
-	s.free = nil
 	for uint64(s.n) < n && in.err == nil {
-		i := s.add()
-		if gone[i/64]&(1<<(i%64)) == 0 {
+		if i := s.add(); gone[i/64]&(1<<(i%64)) == 0 {
 			each(i, s.at(i))
 		}
 	}
-	s.free = free0
-	s.live -= len(free0)
+	s.free = order
+	s.live -= len(order)
 }
 
 // A snapshotReader takes a snapshot apart. After the first thing that is not as it should be, err is set and what it returns means nothing.
