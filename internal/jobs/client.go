@@ -11,7 +11,8 @@ import (
 
 // Enqueue accepts a job: when it returns without an error the job is in the log. existed says that it is not this one but an earlier one with the
 // same idempotency key, which may be forgotten meanwhile. The errors are ErrInvalid, ErrConflict (the View has the ID of the job that has the key),
-// ErrFull, and those of the log; with [journal.ErrUnknown] the job may or may not be accepted. A blob that no accepted job refers to is deleted.
+// ErrFull, and those of the log; with [journal.ErrUnknown] the job may or may not be accepted, and the call may be repeated with the same Spec if that
+// has an ID. A blob that no accepted job refers to is deleted.
 func (s *Service) Enqueue(ctx context.Context, spec Spec) (v View, existed bool, err error) {
 	now := s.now()
 	if err := spec.Complete(now); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,12 +32,17 @@ type dispatcher struct {
 	s       *Service
 	queue   string
 	handler Handler
-	slots   int           // claims it may hold: those that run, and as many again, so that no worker waits for a claim
+	workers int
 	wake    chan struct{} // there may be something to claim
 	freed   chan struct{} // a slot is free
-	claims  chan Claim    // has room for slots
-	held    int           // slots that are taken; guarded by the service's mu
+	claims  chan Claim    // has room for all that may be held
+	mean    atomic.Int64  // of how long attempts take, in nanoseconds
+	held    int           // claims; guarded by the service's mu
 }
+
+// quick is what the mean attempt takes at most for a node to claim as many jobs as it has workers beside those that run. Of slow ones it claims none in
+// advance: another node may be idle.
+const quick = 20 * time.Millisecond
 
 // Handle runs the jobs of a queue on so many workers, until the service closes. Call it once for a queue.
 func (s *Service) Handle(queue string, h Handler, workers int) {
@@ -47,7 +53,7 @@ func (s *Service) Handle(queue string, h Handler, workers int) {
 		panic(fmt.Sprintf("jobs: Handle(%q) twice, or after Close", queue))
 	}
 	d := &dispatcher{
-		s: s, queue: queue, handler: h, slots: 2 * workers, wake: s.hooks.watch(queue), freed: make(chan struct{}, 1), claims: make(chan Claim, 2*workers),
+		s: s, queue: queue, handler: h, workers: workers, wake: s.hooks.watch(queue), freed: make(chan struct{}, 1), claims: make(chan Claim, 2*workers),
 	}
 	s.queues[queue] = d
 	s.tasks.Go(d.dispatch)
@@ -83,7 +89,10 @@ func (d *dispatcher) dispatch() {
 func (d *dispatcher) room() int {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
-	return d.slots - d.held
+	if mean := d.mean.Load(); mean != 0 && mean < int64(quick) {
+		return 2*d.workers - d.held
+	}
+	return d.workers - d.held
 }
 
 // ready asks this node's state, which may be behind, so that a node with nothing to do writes nothing.
@@ -101,7 +110,8 @@ func (d *dispatcher) claim() error {
 		s.unsure.Store(true)
 		return err
 	}
-	if r.Outcome != OK { // the beat opens another session
+	if r.Outcome != OK {
+		signal(s.lost)
 		return errLost
 	}
 	s.mu.Lock()
@@ -185,7 +195,9 @@ func (d *dispatcher) attempt(c *Claim) {
 	defer stop()
 	began := time.Now()
 	result := d.run(timed, c)
-	s.metrics.ran(d.queue, result.Verdict, time.Since(began))
+	took := time.Since(began)
+	d.mean.Store(d.mean.Load()/8*7 + int64(took)/8 + 1)
+	s.metrics.ran(d.queue, result.Verdict, took)
 	s.settle(c, result, context.Cause(ctx))
 }
 
@@ -212,7 +224,7 @@ func (d *dispatcher) run(ctx context.Context, c *Claim) (r Result) {
 		}
 	}()
 	r = d.handler.Run(ctx, c)
-	if r.Verdict == 0 {
+	if r.Verdict == 0 || r.Verdict > Abandon {
 		r.Verdict = Retry
 	}
 	return r

@@ -17,12 +17,12 @@ func (s *State) key(digest *[16]byte) uint32 {
 func (s *State) remember(c *command) {
 	hash := hashID(&c.key)
 	if i := s.key(&c.key); i != 0 {
-		s.keyIndex.drop(hash, i, s.hashOfKey)
+		s.keyIndex.drop(hash, i)
 	}
 	i := s.keys.add()
 	*s.keys.at(i) = keyRow{digest: c.key, job: c.spec.ID, at: s.now, fingerprint: c.spec.Fingerprint}
 	s.linkKey(i)
-	s.keyIndex.put(hash, i, s.hashOfKey)
+	s.keyIndex.put(hash, i)
 	s.sums += s.keys.at(i).digestOf()
 	s.note(s.now + keyTTL)
 }
@@ -41,7 +41,7 @@ func (s *State) forgetKey() {
 	i := s.firstKey
 	k := s.keys.at(i)
 	s.sums -= k.digestOf()
-	s.keyIndex.drop(s.hashOfKey(i), i, s.hashOfKey)
+	s.keyIndex.drop(s.hashOfKey(i), i)
 	if s.firstKey = k.after; s.firstKey == 0 {
 		s.lastKey = 0
 	}

@@ -12,6 +12,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	jobs     *prometheus.Desc
 	oldest   *prometheus.Desc
+	payloads *prometheus.Desc
 }
 
 var verdictNames = [...]string{"retry", "done", "retry", "failed", "released"}
@@ -29,6 +30,7 @@ func (m *metrics) init() {
 	}, []string{"queue"})
 	m.jobs = prometheus.NewDesc("sluice_jobs", "Jobs of all nodes, by where they are in their life.", []string{"queue", "state"}, nil)
 	m.oldest = prometheus.NewDesc("sluice_jobs_oldest_seconds", "How long the oldest job has waited that is ready to run.", []string{"queue"}, nil)
+	m.payloads = prometheus.NewDesc("sluice_jobs_payload_bytes", "What this node keeps of payloads and results: needed, in files, and in memory.", []string{"part"}, nil)
 }
 
 func (m *metrics) ran(queue string, v Verdict, took time.Duration) {
@@ -47,6 +49,7 @@ func (s *Service) Describe(ch chan<- *prometheus.Desc) {
 	s.metrics.duration.Describe(ch)
 	ch <- s.metrics.jobs
 	ch <- s.metrics.oldest
+	ch <- s.metrics.payloads
 }
 
 // Collect implements prometheus.Collector.
@@ -54,9 +57,14 @@ func (s *Service) Collect(ch chan<- prometheus.Metric) {
 	s.metrics.accepted.Collect(ch)
 	s.metrics.attempts.Collect(ch)
 	s.metrics.duration.Collect(ch)
-	all, err := s.Stats()
-	if err != nil {
+	var all []QueueStats
+	var kept PayloadStats
+	now := s.now()
+	if err := s.log.Read(func(st *State) { all, kept = st.Stats(now), st.PayloadStats() }); err != nil {
 		return // the log has stopped
+	}
+	for part, n := range map[string]int64{"needed": kept.Live, "disk": kept.Disk, "memory": kept.Memory} {
+		ch <- prometheus.MustNewConstMetric(s.metrics.payloads, prometheus.GaugeValue, float64(n), part)
 	}
 	for _, q := range all {
 		for phase, n := range map[Phase]int{Queued: q.Queued, Running: q.Running, Done: q.Done, Failed: q.Failed} {

@@ -12,12 +12,14 @@ import (
 // Payloads keeps the payloads and results of jobs out of memory, in files without names that are made anew at every start: it is a cache of the log
 // and its snapshots, and never synced. Where the disk takes no more, what comes stays in memory. Make one with OpenPayloads; a [State] owns it then.
 //
-// A record is appended to a segment and never changed. A segment in which nothing is needed any more is given up; one in which little is has that
-// moved to the end of the last segment, a bit with each command.
+// A record is appended to a segment and never changed. A segment in which nothing is needed any more is given up. When much of what is kept isn't
+// needed, what is needed of the segments in which less than half is moves to the end of the last one, a bit with each command.
 type Payloads struct {
 	dir      string
 	segments slab[segment]
-	active   uint32   // the segment that is appended to, 0 none
+	active   uint32 // the segment that is appended to, 0 none
+	size     int64  // bytes of all segments, and of the records in them that are needed
+	live     int64
 	full     []uint32 // segments that are in memory because the disk took them not
 	sparse   []uint32 // segments to move what is needed out of
 	moved    int64    // position in the first of sparse
@@ -88,9 +90,9 @@ type PayloadStats struct {
 }
 
 func (p *Payloads) stats() (st PayloadStats) {
+	st.Live = p.live
 	for i := uint32(1); i <= p.segments.n; i++ {
 		s := p.segments.at(i)
-		st.Live += int64(s.live)
 		st.Disk += int64(s.written)
 		st.Memory += int64(len(s.tail))
 	}
@@ -113,6 +115,8 @@ func (p *Payloads) put(owner uint32, parts ...[]byte) ref {
 		s.tail = append(s.tail, part...)
 	}
 	s.live += recordHeader + r.length
+	p.live += recordHeader + int64(length)
+	p.size += recordHeader + int64(length)
 	if len(s.tail) >= tailSize {
 		p.write()
 	}
@@ -189,6 +193,7 @@ func (p *Payloads) drop(r ref) {
 	}
 	s := p.segments.at(r.segment)
 	s.live -= recordHeader + r.length
+	p.live -= recordHeader + int64(r.length)
 	p.review(r.segment, s)
 }
 
@@ -207,8 +212,9 @@ func (p *Payloads) review(i uint32, s *segment) {
 			p.sparse = slices.DeleteFunc(p.sparse, func(k uint32) bool { return k == i })
 		}
 		p.full = slices.DeleteFunc(p.full, func(k uint32) bool { return k == i })
+		p.size -= int64(s.size())
 		p.segments.remove(i)
-	case !s.sparse && s.live < s.size()/4:
+	case !s.sparse && s.live < s.size()/2:
 		s.sparse = true
 		p.sparse = append(p.sparse, i)
 	}
@@ -249,7 +255,7 @@ func (p *piece) read() ([]byte, error) {
 
 // move moves some of what is needed out of a sparse segment. place returns where the owner of a record has noted it, nil if it is there no more.
 func (p *Payloads) move(place func(owner uint32) *ref) {
-	if len(p.sparse) == 0 {
+	if len(p.sparse) == 0 || p.size-p.live < p.live/2+2*segmentSize {
 		return
 	}
 	i := p.sparse[0]

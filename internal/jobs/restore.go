@@ -93,9 +93,9 @@ func (s *State) readKeys(in *snapshotReader) {
 		k := s.keys.at(i)
 		k.digest, k.job, k.at, k.fingerprint = in.id(), in.id(), in.time(), in.word()
 		if old := s.key(&k.digest); old != 0 {
-			s.keyIndex.drop(s.hashOfKey(old), old, s.hashOfKey)
+			s.keyIndex.drop(s.hashOfKey(old), old)
 		}
-		s.keyIndex.put(s.hashOfKey(i), i, s.hashOfKey)
+		s.keyIndex.put(s.hashOfKey(i), i)
 		s.linkKey(i)
 		s.sums += k.digestOf()
 	}

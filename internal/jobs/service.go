@@ -83,8 +83,9 @@ type Service struct {
 	workers sync.WaitGroup
 	garbage chan string // blobs to delete
 
-	claiming sync.RWMutex // held to read while a claim is made
-	unsure   atomic.Bool  // a claim failed, and may have taken effect
+	claiming sync.RWMutex  // held to read while a claim is made
+	unsure   atomic.Bool   // a claim failed, and may have taken effect
+	lost     chan struct{} // a claim was refused because the session has ended
 
 	mu      sync.Mutex // guards what follows
 	running map[claimID]*attempt
@@ -105,7 +106,7 @@ func open(ctx context.Context, opts Options) (*Service, error) {
 	opts.complete()
 	s := &Service{
 		opts: opts, log: opts.Log, blobs: opts.Blobs, logr: opts.Logger, watching: map[uint64]*sighting{},
-		closing: make(chan struct{}), garbage: make(chan string, 1024), running: map[claimID]*attempt{}, queues: map[string]*dispatcher{},
+		closing: make(chan struct{}), lost: make(chan struct{}, 1), garbage: make(chan string, 1024), running: map[claimID]*attempt{}, queues: map[string]*dispatcher{},
 	}
 	if n, err := hex.Decode(s.node[:], []byte(opts.Node)); err != nil || n != len(s.node) {
 		return nil, fmt.Errorf("a node %q: want 32 hexadecimal digits", opts.Node)
@@ -184,9 +185,13 @@ func (s *Service) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 		s.cancelRunning(errClosing)
-		<-idle
+		select {
+		case <-idle:
+		case <-time.After(closeTimeout): // the log doesn't take what they came to
+		}
 	}
 	s.cancel(ErrClosed)
+	<-idle
 	s.tasks.Wait()
 	if s.opts.Registerer != nil {
 		s.opts.Registerer.Unregister(s)
@@ -203,7 +208,11 @@ func (s *Service) do(ctx context.Context, cmd []byte) (Reply, error) {
 		return Reply{}, err
 	}
 	for _, id := range r.Died {
-		s.notify(Event{Kind: "failed", ID: id, Queue: r.Job.Queue, Tenant: r.Job.Tenant, Attempt: r.Job.Attempts, Status: r.Job.Status})
+		e := Event{Kind: "failed", ID: id}
+		if v := &r.Job; v.ID == id {
+			e.Queue, e.Tenant, e.Attempt, e.Status = v.Queue, v.Tenant, v.Attempts, v.Status
+		}
+		s.notify(e)
 	}
 	for _, e := range r.Ended {
 		select {

@@ -73,6 +73,7 @@ func (s *Service) live() {
 		case <-s.ctx.Done():
 			return
 		case <-every.C:
+		case <-s.lost:
 		}
 		if err := s.beat(); err != nil && s.ctx.Err() == nil {
 			s.logr.Warn("jobs: the session can't be renewed now", "error", err)

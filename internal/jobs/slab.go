@@ -42,67 +42,68 @@ type index struct {
 	shards [1024]shard
 }
 
-// A shard is a table with linear probing and deletion by shifting back (Knuth, The Art of Computer Programming, 6.4, algorithm R).
+// A shard is a table with linear probing and deletion by shifting back (Knuth, The Art of Computer Programming, 6.4, algorithm R). A slot has 32 bits of
+// the hash above the number, so that looking past the others doesn't look at what they name: with a million jobs each look waits for memory.
 type shard struct {
-	slots []uint32 // 0: empty
+	slots []uint64 // 0: empty
 	n     int
 }
 
 func (x *index) shard(hash uint64) *shard { return &x.shards[hash>>54] }
 
+func slotOf(hash uint64, i uint32) uint64 { return hash<<32 | uint64(i) }
+
+// home is where the search for a slot begins.
+func (t *shard) home(slot uint64) uint64 { return slot >> 32 & uint64(len(t.slots)-1) }
+
 // find returns the number with this hash for which match says so, 0 if there is none.
 func (x *index) find(hash uint64, match func(uint32) bool) uint32 {
 	t := x.shard(hash)
-	if len(t.slots) == 0 {
+	if t.n == 0 {
 		return 0
 	}
-	mask := uint64(len(t.slots) - 1)
-	for k := hash & mask; t.slots[k] != 0; k = (k + 1) & mask {
-		if match(t.slots[k]) {
-			return t.slots[k]
+	want, mask := slotOf(hash, 0), uint64(len(t.slots)-1)
+	for k := t.home(want); t.slots[k] != 0; k = (k + 1) & mask {
+		if slot := t.slots[k]; slot>>32 == want>>32 && match(uint32(slot)) {
+			return uint32(slot)
 		}
 	}
 	return 0
 }
 
-// put adds a number that isn't there. hashOf says the hash of those that are.
-func (x *index) put(hash uint64, i uint32, hashOf func(uint32) uint64) {
+// put adds a number that isn't there.
+func (x *index) put(hash uint64, i uint32) {
 	t := x.shard(hash)
 	if 4*(t.n+1) > 3*len(t.slots) {
-		t.grow(hashOf)
+		old := t.slots
+		t.slots = make([]uint64, max(8, 2*len(old)))
+		for _, slot := range old {
+			if slot != 0 {
+				t.insert(slot)
+			}
+		}
 	}
 	t.n++
-	t.insert(hash, i)
+	t.insert(slotOf(hash, i))
 }
 
-func (t *shard) insert(hash uint64, i uint32) {
-	mask := uint64(len(t.slots) - 1)
-	k := hash & mask
+func (t *shard) insert(slot uint64) {
+	k, mask := t.home(slot), uint64(len(t.slots)-1)
 	for t.slots[k] != 0 {
 		k = (k + 1) & mask
 	}
-	t.slots[k] = i
-}
-
-func (t *shard) grow(hashOf func(uint32) uint64) {
-	old := t.slots
-	t.slots = make([]uint32, max(8, 2*len(old)))
-	for _, i := range old {
-		if i != 0 {
-			t.insert(hashOf(i), i)
-		}
-	}
+	t.slots[k] = slot
 }
 
 // drop removes a number if it is there.
-func (x *index) drop(hash uint64, i uint32, hashOf func(uint32) uint64) {
+func (x *index) drop(hash uint64, i uint32) {
 	t := x.shard(hash)
-	if len(t.slots) == 0 {
+	if t.n == 0 {
 		return
 	}
-	mask := uint64(len(t.slots) - 1)
-	k := hash & mask
-	for t.slots[k] != i {
+	slot, mask := slotOf(hash, i), uint64(len(t.slots)-1)
+	k := t.home(slot)
+	for t.slots[k] != slot {
 		if t.slots[k] == 0 {
 			return
 		}
@@ -111,7 +112,7 @@ func (x *index) drop(hash uint64, i uint32, hashOf func(uint32) uint64) {
 	t.n--
 	// Each that follows moves back into the hole, unless that is before where its search begins.
 	for j := (k + 1) & mask; t.slots[j] != 0; j = (j + 1) & mask {
-		if home := hashOf(t.slots[j]) & mask; (j-home)&mask >= (j-k)&mask {
+		if home := t.home(t.slots[j]); (j-home)&mask >= (j-k)&mask {
 			t.slots[k] = t.slots[j]
 			k = j
 		}

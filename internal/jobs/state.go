@@ -152,7 +152,7 @@ func (s *State) enqueue(c *command, r *Reply) {
 	if spec.Blob != "" {
 		s.setBlobs(i, v, blobs{request: spec.Blob, requestSize: spec.BlobSize})
 	}
-	s.ids.put(hashID((*[16]byte)(&v.id)), i, s.hashOfRow)
+	s.ids.put(hashID((*[16]byte)(&v.id)), i)
 	s.limit(i, v)
 	s.pushReady(i, v, false)
 	s.count(v, 1)
@@ -284,7 +284,7 @@ func (s *State) forget(i uint32, r *Reply) {
 	s.setBlobs(i, v, blobs{})
 	s.endBlob(v.id, b.request, r)
 	s.endBlob(v.id, b.result, r)
-	s.ids.drop(s.hashOfRow(i), i, s.hashOfRow)
+	s.ids.drop(s.hashOfRow(i), i)
 	s.delist(v.lane)
 	s.disown(v.owner)
 	s.declassify(v.class)
