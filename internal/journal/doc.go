@@ -78,6 +78,11 @@
 // purges up to the older of the two that are shared. A node that is new, or was away while the log was purged, starts
 // from the newest shared one. Give all nodes the same intervals.
 //
+// # Large values
+//
+// A command is small. What is large goes into [Blobs] first, a stream of its own on the same broker, and the command names it. If the process dies
+// in between, the blob is one that no state knows: whoever keeps the state removes those that are old ([Blobs.List]).
+//
 // # Faults
 //
 // While the broker can't be reached or the disk is full, Do returns ErrUnavailable, with or without ErrUnknown, within
