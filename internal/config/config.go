@@ -164,6 +164,7 @@ func (c *Config) validate(at *node, r *report) {
 	c.validateRoutes(at.get("routes"), r)
 	c.validateLimits(at, r)
 	c.validateCaches(at, r)
+	c.validateAsync(at, r)
 	c.warnOfUnheard(at.get("upstreams"), r)
 }
 

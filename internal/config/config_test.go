@@ -159,7 +159,9 @@ func TestLoad(t *testing.T) {
 	want.Routes = []*config.Route{
 		{Path: "/api/*", Methods: []string{"GET", "HEAD"}, Upstream: "api", Limits: []string{"everyone", "client"}},
 		{Path: "/embed", Methods: []string{"POST"}, Upstream: "inference"},
-		{Path: "/uploads/*", Methods: []string{"POST"}, Upstream: "api", MaxBody: 10 * config.MiB, Limits: []string{"uploads"}},
+		{Path: "/uploads/*", Methods: []string{"POST"}, Upstream: "api", MaxBody: 10 * config.MiB, Limits: []string{"uploads"}, Async: &config.Async{
+			MaxAttempts: 8, Timeout: 5 * time.Minute, KeepResult: 24 * time.Hour, Workers: 16, Order: config.JobOrderNone,
+		}},
 		{Path: "/*", Upstream: "api", Limits: []string{"everyone", "trial"}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -241,6 +243,9 @@ func TestEveryKey(t *testing.T) {
 			{Path: "/", Methods: []string{"M-SEARCH"}, Upstream: "1", MaxBody: 1e9, Limits: []string{"3", "2"}, Cache: &config.Cache{
 				MaxBytes: config.MiB, MaxObject: config.KiB, MaxTTL: 2 * time.Second, MinTTL: time.Second, DefaultTTL: 500 * time.Millisecond,
 				Heuristic: true, Shared: true,
+			}},
+			{Path: "/later", Methods: []string{"PUT"}, Upstream: "1", Async: &config.Async{
+				MaxAttempts: 3, Timeout: 7 * time.Second, KeepResult: time.Hour, Workers: 2, Order: config.JobOrderTenant, Deadline: 48 * time.Hour,
 			}},
 		},
 		Path: path,
@@ -364,6 +369,29 @@ func TestWarnings(t *testing.T) {
 		for i, w := range cfg.Warnings {
 			if w.Line == 0 || w.Column == 0 || !strings.HasPrefix(w.Msg, c.want[i]+": no route names") {
 				t.Errorf("%v, expected one about %s", w, c.want[i])
+			}
+		}
+	}
+}
+
+// What is below /jobs/ is the gateway's own beside a route that is async.
+func TestWarningOfJobs(t *testing.T) {
+	file := minimal + "  - {path: /jobs/a, upstream: api}\n  - {path: /jobs/b/*, upstream: api}\n  - {path: /jobs, upstream: api}\n"
+	async := "  - {path: /later, methods: [POST], upstream: api, async: {}}\ndata_dir: d\n"
+	for _, c := range []struct {
+		file string
+		want int
+	}{{file, 0}, {minimal + async, 0}, {file + async, 2}} {
+		cfg, err := config.Parse("x.yaml", []byte(strings.Replace(c.file, "/*\n", "/x\n", 1)), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(cfg.Warnings) != c.want {
+			t.Errorf("warned %v, expected %d of\n%s", cfg.Warnings, c.want, c.file)
+		}
+		for _, w := range cfg.Warnings {
+			if w.Line == 0 || !strings.HasPrefix(w.Msg, "routes[") || !strings.Contains(w.Msg, "].path: /jobs/ID") {
+				t.Errorf("warned %v, expected it to be about a path", w)
 			}
 		}
 	}

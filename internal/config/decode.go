@@ -21,8 +21,6 @@ type (
 	validator interface {
 		validate(at *node, r *report)
 	}
-	// forthcoming lists keys that have a meaning in a complete Sluice but not in this version.
-	forthcoming interface{ forthcoming() []string }
 	// waiver is a section that does without a required key when another one says so.
 	waiver interface {
 		waives(key string, at *node) bool
@@ -135,11 +133,11 @@ func (d *decoder) section(n *node, v reflect.Value) {
 		s.defaults()
 	}
 	fields := fieldsOf(v.Type())
-	partial := d.unknown(n, self, fields)
+	d.unknown(n, fields)
 	for _, f := range fields {
 		value := n.find(f.key)
 		switch {
-		case value == nil && f.required && (partial || waived(self, f.key, n)):
+		case value == nil && f.required && waived(self, f.key, n):
 		case value == nil && f.required:
 			d.errorf(n, "the key %q is missing", f.key)
 		case value == nil || value.broken:
@@ -154,27 +152,17 @@ func (d *decoder) section(n *node, v reflect.Value) {
 	}
 }
 
-// unknown reports the keys of n that are none of fields. partial says that one belongs to a part that is not available, which may
-// be why another is missing.
-func (d *decoder) unknown(n *node, self any, fields []field) (partial bool) {
-	var known, later []string
+// unknown reports the keys of n that are none of fields.
+func (d *decoder) unknown(n *node, fields []field) {
+	var known []string
 	for _, f := range fields {
 		known = append(known, f.key)
 	}
-	if s, ok := self.(forthcoming); ok {
-		later = s.forthcoming()
-	}
 	for _, e := range n.entries {
-		switch key := e.key.text; {
-		case slices.Contains(known, key):
-		case slices.Contains(later, key):
-			d.errorf(e.key, "the key %q is not available in this version", key)
-			partial = true
-		default:
+		if key := e.key.text; !slices.Contains(known, key) {
 			d.errorf(e.key, "unknown key %q, %s", key, suggest(key, known))
 		}
 	}
-	return partial
 }
 
 // named fills a map from names to sections.

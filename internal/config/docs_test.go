@@ -103,7 +103,7 @@ market: {listen: 127.0.0.1:2}
 limits: {NAME: {rate: 1/s, match: {}, overrides: {NAME: {rate: 1/s}}}}
 identify: {sources: [{api_key: {header: H, file: F}}, {address: {}}]}
 upstreams: {NAME: {targets: ["http://a"], health: {path: /}}}
-routes: [{path: /, upstream: NAME, cache: {}, coalesce: {}, merge: {}}]
+routes: [{path: /, upstream: NAME, cache: {}, coalesce: {}, merge: {}}, {path: /later, methods: [POST], upstream: NAME, async: {}}]
 `
 	keys := "keys: [{name: a, sha256: " + strings.Repeat("0", 64) + "}]"
 	c, err := config.Parse("sluice.yaml", []byte(file), nil, func(string) ([]byte, error) { return []byte(keys), nil })
@@ -152,7 +152,9 @@ func (w walker) key(key string, options []string, v reflect.Value) {
 		}
 		w.section(key+".NAME.", v.MapIndex(reflect.ValueOf("NAME").Convert(v.Type().Key())).Elem())
 	case v.Kind() == reflect.Slice && strings.HasPrefix(v.Type().Elem().String(), "*config."):
-		w.section(key+"[].", v.Index(0).Elem())
+		for i := range v.Len() { // the first last: its rows are those of an item that says nothing
+			w.section(key+"[].", v.Index(v.Len()-1-i).Elem())
+		}
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && v.Type().Elem() != reflect.TypeFor[netip.Prefix]() && name != "list of names and networks":
 		for i := range v.Len() {
 			w.section(key+"[].", v.Index(i))

@@ -24,10 +24,8 @@ type Route struct {
 	Coalesce *Coalesce `yaml:"coalesce"`
 	// Merge sends requests that differ as one. Default nil: each is sent alone.
 	Merge *Merge `yaml:"merge"`
-}
-
-func (*Route) forthcoming() []string {
-	return []string{"async"}
+	// Async accepts requests now and sends them later, as jobs. Default nil: clients wait for the answer.
+	Async *Async `yaml:"async"`
 }
 
 func (t *Route) validate(at *node, r *report) {
