@@ -34,6 +34,15 @@ func NewBody(p []byte) *Body {
 	return &Body{rd: &reader{buf: p, w: len(p)}, length: int64(len(p)), left: int64(len(p)), done: len(p) == 0}
 }
 
+// NewBodyFrom is a body of n bytes that src delivers. A src that ends before that is io.ErrUnexpectedEOF.
+func NewBodyFrom(src io.Reader, n int64) *Body {
+	b := new(Body)
+	rd := new(reader)
+	rd.reset(src)
+	b.reset(rd, n)
+	return b
+}
+
 // Length is the body's length in bytes, Chunked or UntilClose.
 func (b *Body) Length() int64 { return b.length }
 

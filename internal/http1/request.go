@@ -33,14 +33,14 @@ func (r *Request) Clone() *Request {
 }
 
 // SetLength frames the request anew, for a body of n bytes.
-func (r *Request) SetLength(n int) {
+func (r *Request) SetLength(n int64) {
 	r.Fields = slices.DeleteFunc(r.Fields, func(f Field) bool {
 		return f.Kind == ContentLength || f.Kind == TransferEncoding || f.Kind == Trailer || f.Kind == Expect
 	})
-	r.Length, r.Declared, r.coding, r.expectContinue = int64(n), -1, false, false
+	r.Length, r.Declared, r.coding, r.expectContinue = n, -1, false, false
 	if n > 0 {
-		r.Declared = int64(n)
-		r.Fields = append(r.Fields, Field{Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, int64(n), 10), Kind: ContentLength})
+		r.Declared = n
+		r.Fields = append(r.Fields, Field{Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, n, 10), Kind: ContentLength})
 	}
 }
 

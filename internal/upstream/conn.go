@@ -30,16 +30,17 @@ type conn struct {
 	ended     bool      // the target has ended the connection, as far as reading has shown
 	idleSince time.Time // when the last call ended
 
-	headMu   sync.Mutex // orders the end of the request before, or after, the beginning of the response
-	inBody   bool       // the response has begun: reads are its body's, and each renews the deadline; written under headMu
-	deadline time.Time  // the read deadline in force within a body
-	total    time.Time  // when the exchange must be over; zero: no bound
+	headMu   sync.Mutex    // orders the end of the request before, or after, the beginning of the response
+	inBody   bool          // the response has begun: reads are its body's, and each renews the deadline; written under headMu
+	deadline time.Time     // the read deadline in force within a body
+	header   time.Duration // for the response's head, from the end of the request
+	total    time.Time     // when the exchange must be over; zero: no bound
 }
 
 // dial opens a connection to t for a request.
 func (p *Pool) dial(t *target, req *Request) (*conn, *Error) {
 	by := time.Now().Add(p.cfg.Timeouts.Connect)
-	if total := p.cfg.Timeouts.Total; total > 0 && req.Start.Add(total).Before(by) {
+	if total := p.timeouts(req).Total; total > 0 && req.Start.Add(total).Before(by) {
 		by = req.Start.Add(total)
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), by)
@@ -149,7 +150,7 @@ func (c *conn) requestSent() {
 	c.headMu.Lock()
 	defer c.headMu.Unlock()
 	if !c.inBody {
-		c.setReadDeadline(time.Now().Add(c.pool.cfg.Timeouts.Header))
+		c.setReadDeadline(time.Now().Add(c.header))
 	}
 }
 
@@ -169,7 +170,7 @@ func (c *conn) Abort() {
 
 // begin prepares the connection for a call that starts now.
 func (c *conn) begin(now time.Time, t config.UpstreamTimeouts) {
-	c.inBody, c.deadline, c.total = false, time.Time{}, time.Time{}
+	c.inBody, c.deadline, c.total, c.header = false, time.Time{}, time.Time{}, t.Header
 	if t.Total > 0 {
 		c.total = now.Add(t.Total)
 	}

@@ -102,9 +102,18 @@ func (p *Pool) Do(req *Request, hop *Hop) (*Call, *Error) {
 	}
 }
 
+// timeouts are those of a request.
+func (p *Pool) timeouts(req *Request) config.UpstreamTimeouts {
+	t := p.cfg.Timeouts
+	if req.Within > 0 {
+		t.Header, t.Total = req.Within, req.Within
+	}
+	return t
+}
+
 // overdue reports whether the time for the request as a whole has passed.
 func (p *Pool) overdue(req *Request) bool {
-	total := p.cfg.Timeouts.Total
+	total := p.timeouts(req).Total
 	return total > 0 && time.Since(req.Start) >= total
 }
 
@@ -266,7 +275,7 @@ func (p *Pool) keep(c *conn) {
 
 // attempt sends the request on c and waits for the response to begin. If it fails, c is closed.
 func (p *Pool) attempt(c *conn, req *Request, hop *Hop) (*Call, *Error) {
-	c.begin(req.Start, p.cfg.Timeouts)
+	c.begin(req.Start, p.timeouts(req))
 	req.From.WhenGone(c)
 	call := &c.call
 	call.req = req
@@ -295,7 +304,7 @@ func (c *conn) send(req *Request, hop *Hop, call *Call) {
 	if whole {
 		c.out = append(c.out, body...)
 	}
-	c.setDeadline(time.Now().Add(c.pool.cfg.Timeouts.Header))
+	c.setDeadline(time.Now().Add(c.header))
 	if whole && c.turn != nil {
 		c.due = c.out
 		return

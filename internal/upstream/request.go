@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"io"
 	"sync"
 	"time"
 
@@ -12,10 +13,11 @@ import (
 // be changed before its call is closed.
 type Request struct {
 	*http1.Request
-	Body  *http1.Body
-	Start time.Time // when its time began to run
-	From  Client
-	Hold  Hold // what the caller holds during the call, and the pool after it if a target may be at work still; nil: nothing
+	Body   *http1.Body
+	Start  time.Time // when its time began to run
+	From   Client
+	Within time.Duration // from Start to the end of the response, in place of the upstream's header and total; 0: those
+	Hold   Hold          // what the caller holds during the call, and the pool after it if a target may be at work still; nil: nothing
 }
 
 // Client is the side that a request comes from. An *http1.Exchange is one; see there for the methods.
@@ -28,16 +30,31 @@ type Client interface {
 
 // Own is a request of the gateway's own, which ends with ctx instead of with a client. Its head is framed anew for its body.
 func Own(ctx context.Context, head *http1.Request, body []byte) *Request {
-	head.SetLength(len(body))
+	head.SetLength(int64(len(body)))
 	return &Request{Request: head, Body: http1.NewBody(body), Start: time.Now(), From: &owner{ctx: ctx}}
 }
+
+// OwnStream is Own for a body of n bytes that r delivers while the request is sent. stop makes a Read that waits return; it may be called from any
+// goroutine, and more than once.
+func OwnStream(ctx context.Context, head *http1.Request, r io.Reader, n int64, stop func()) *Request {
+	head.SetLength(n)
+	return &Request{Request: head, Body: http1.NewBodyFrom(r, n), Start: time.Now(), From: &streamer{owner: owner{ctx: ctx}, stop: stop}}
+}
+
+// streamer is the owner of a body that may have to be waited for.
+type streamer struct {
+	owner
+	stop func()
+}
+
+func (s *streamer) StopBody() { s.stop() }
 
 // owner stands for the client of a request that has none. Safe for concurrent use.
 type owner struct {
 	ctx   context.Context
 	mu    sync.Mutex // guards what follows
 	abort http1.Aborter
-	stop  func() bool // ends the watch of ctx; nil without one
+	watch func() bool // ends the watch of ctx; nil without one
 }
 
 // WhenGone watches the context only while there is something to abort: the end of a call that is over, which ends every call's context,
@@ -47,11 +64,11 @@ func (o *owner) WhenGone(a http1.Aborter) {
 	defer o.mu.Unlock()
 	o.abort = a
 	switch {
-	case a == nil && o.stop != nil:
-		o.stop()
-		o.stop = nil
-	case a != nil && o.stop == nil:
-		o.stop = context.AfterFunc(o.ctx, o.leave)
+	case a == nil && o.watch != nil:
+		o.watch()
+		o.watch = nil
+	case a != nil && o.watch == nil:
+		o.watch = context.AfterFunc(o.ctx, o.leave)
 	case a != nil && o.ctx.Err() != nil:
 		a.Abort()
 	}
