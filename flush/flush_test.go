@@ -207,9 +207,10 @@ func optimum(arrivals []int64, cost int64) int64 {
 }
 
 func TestParse(t *testing.T) {
-	params := flush.Params{After: ms, Size: 2, CallCost: 3 * ms}
+	params := flush.Params{After: ms, Size: 2, CallCost: 3 * ms, Net: network(t, 4)}
 	want := []coalesce.Policy{
 		flush.Immediate{}, flush.Timer{After: ms}, flush.Size{N: 2}, flush.Balance{CallCost: 3 * ms}, flush.Threshold{CallCost: 3 * ms},
+		flush.PPO{Net: params.Net, CallCost: 3 * ms},
 	}
 	for i, name := range flush.Names() {
 		if got, err := flush.Parse(name, params); got != want[i] || err != nil {

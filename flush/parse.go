@@ -13,7 +13,8 @@ import (
 type Params struct {
 	After    time.Duration // timer: must be above 0
 	Size     int           // size: must be above 0
-	CallCost time.Duration // balance, threshold: what one upstream call is worth, in waiting of one request; must be above 0
+	CallCost time.Duration // balance, threshold, ppo: what one upstream call is worth, in waiting of one request; must be above 0
+	Net      *Network      // ppo; nil means Default
 }
 
 // ErrUnknown is returned by [Parse] for a name that is none of [Names].
@@ -23,7 +24,7 @@ var ErrUnknown = errors.New("flush: unknown policy")
 var ErrParam = errors.New("flush: parameter out of range")
 
 // Names returns the names that [Parse] knows.
-func Names() []string { return []string{"immediate", "timer", "size", "balance", "threshold"} }
+func Names() []string { return []string{"immediate", "timer", "size", "balance", "threshold", "ppo"} }
 
 // Parse returns the rule of that name.
 func Parse(name string, p Params) (coalesce.Policy, error) {
@@ -40,6 +41,8 @@ func Parse(name string, p Params) (coalesce.Policy, error) {
 		policy, err = Balance{CallCost: p.CallCost}, positive(p.CallCost > 0, name, "call cost", p.CallCost)
 	case "threshold":
 		policy, err = Threshold{CallCost: p.CallCost}, positive(p.CallCost > 0, name, "call cost", p.CallCost)
+	case "ppo":
+		policy, err = PPO{Net: p.network(), CallCost: p.CallCost}, positive(p.CallCost > 0, name, "call cost", p.CallCost)
 	default:
 		err = fmt.Errorf("%w %q: it is one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
 	}
@@ -47,6 +50,13 @@ func Parse(name string, p Params) (coalesce.Policy, error) {
 		return nil, err
 	}
 	return policy, nil
+}
+
+func (p *Params) network() *Network {
+	if p.Net == nil {
+		return Default()
+	}
+	return p.Net
 }
 
 func positive(is bool, name, what string, value any) error {
