@@ -1,15 +1,61 @@
 package learn
 
 import (
+	"slices"
+	"strings"
 	"time"
 )
 
 // A Cell is a setting in which policies are compared.
 type Cell struct {
 	Config
-	// Unseen says that no learned policy is trained in this setting, nor in one with this kind of traffic at these rates, with these bursts, or at this
-	// call cost: what it does there it has not learned there.
+	// Unseen says that no learned policy is trained on traffic of this kind at such rates and with such bursts, see Reserved: what it does there
+	// it has not learned there.
 	Unseen bool
+}
+
+// Reserved reports whether traffic is kept from training, because it is that of an unseen cell or near it: of the same kind, and none of its rates
+// and times differs by more than a quarter.
+func Reserved(s Source) bool {
+	return slices.ContainsFunc(Unseen(), func(c Cell) bool { return near(s, c.Arrivals) })
+}
+
+func near(a, b Source) bool {
+	kind, of := numbers(a)
+	otherKind, than := numbers(b)
+	if kind != otherKind || len(of) != len(than) {
+		return false
+	}
+	for i, v := range of {
+		if v > 1.25*than[i] || than[i] > 1.25*v {
+			return false
+		}
+	}
+	return true
+}
+
+// numbers returns what kind of source it is, and what tells it from others of the kind.
+func numbers(s Source) (kind string, all []float64) {
+	kind, _, _ = strings.Cut(s.String(), ":")
+	switch s := s.(type) {
+	case Poisson:
+		all = []float64{s.Rate}
+	case Modulated:
+		for _, state := range s {
+			all = append(all, state.Rate, state.Stay.Seconds())
+		}
+	case Diurnal:
+		all = []float64{s.Rate, s.Depth, s.Period.Seconds()}
+	case Flash:
+		all = []float64{s.Rate, s.Peak, s.Every.Seconds(), s.Decay.Seconds()}
+	case Pareto:
+		all = []float64{s.Rate, s.Alpha}
+	case LogNormal:
+		all = []float64{s.Rate, s.Sigma}
+	case *Traces:
+		return s.String(), nil // near itself only
+	}
+	return kind, all
 }
 
 // benchmark is what all of the seen cells have in common, and most of the others.
@@ -33,7 +79,9 @@ func Seen() []Cell {
 }
 
 // unseenCosts are the call costs of the unseen cells.
-func unseenCosts() []time.Duration { return []time.Duration{10 * time.Millisecond, 50 * time.Millisecond} }
+func unseenCosts() []time.Duration {
+	return []time.Duration{10 * time.Millisecond, 50 * time.Millisecond}
+}
 
 // Unseen returns the cells that no policy is trained on.
 func Unseen() []Cell { return append(unseenStrict(), unseenRelaxed()...) }

@@ -13,12 +13,12 @@ import (
 
 // WriteCells draws the cost of each policy in each cell of the report, over that of the clairvoyant.
 func (r *Report) WriteCells(w io.Writer) error {
-	const row, left, width = 15.0, 330.0, 520.0
+	const row, left, width = 15.0, 330.0, 640.0
 	rows := r.of(ClairvoyantName, func(*Result) bool { return true })
 	height := row * float64(len(rows))
 	s := &svg{width: left + width + 30, height: height + 90}
 	f := &frame{svg: s, left: left, top: 40, width: width, height: height,
-		x: axis{least: 1, most: 20, log: true, ticks: []float64{1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20}, name: "cost over the best schedule"},
+		x: axis{least: 1, most: 10, log: true, ticks: []float64{1, 1.1, 1.2, 1.35, 1.5, 2, 3, 5, 10}, name: "cost over the best schedule"},
 		y: axis{least: 0, most: float64(len(rows))}}
 	f.draw("")
 	for i, c := range rows {
@@ -62,7 +62,7 @@ func WriteFrontier(w io.Writer, contenders []Contender) error {
 		LogNormal{Rate: 100, Sigma: 2},
 	} {
 		f := &frame{svg: s, left: 60 + 330*float64(i), top: 60, width: 270, height: 240,
-			x: axis{most: 25, ticks: []float64{0, 5, 10, 15, 20, 25}, name: "mean waiting, ms"},
+			x: axis{most: 15, ticks: []float64{0, 5, 10, 15}, name: "mean waiting, ms"},
 			y: axis{most: 100, ticks: []float64{0, 20, 40, 60, 80, 100}, name: "calls saved, %"}}
 		f.draw(source.String())
 		drawFrontier(f, source, contenders)
@@ -133,16 +133,23 @@ const (
 )
 
 func drawMap(f *frame, cfg *Config, rate float64, p coalesce.Policy) {
-	const columns = 50
+	const columns = 100
+	f.rect(f.left, f.top, f.width, f.height, mapWait)
 	for n := 1; float64(n) < f.y.most; n++ {
-		for column := range columns {
+		serves := func(column int) bool {
 			age := time.Duration(float64(cfg.Hold) * (float64(column) + 0.5) / columns)
-			color := mapWait
-			if p.Decide(mapState(cfg, rate, n, age)).Serve {
-				color = mapServe
+			return column < columns && p.Decide(mapState(cfg, rate, n, age)).Serve
+		}
+		_, y := f.at(0, float64(n)+0.5)
+		for from := 0; from < columns; from++ {
+			to := from
+			for serves(to) {
+				to++
 			}
-			x, y := f.at(50*float64(column)/columns, float64(n)+0.5)
-			f.rect(x, y, f.width/columns+0.3, f.height/(f.y.most-f.y.least)+0.3, color)
+			if to > from {
+				f.rect(f.left+f.width*float64(from)/columns, y, f.width*float64(to-from)/columns, f.height/(f.y.most-f.y.least)+0.3, mapServe)
+			}
+			from = to
 		}
 	}
 }

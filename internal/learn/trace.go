@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -20,7 +21,7 @@ var ErrTrace = errors.New("learn: not a recording of arrivals")
 // Traces are recordings, one for each key. An episode is a piece of one of them, drawn such that each arrival is as likely to be in it.
 type Traces struct {
 	Name string
-	Keys [][]time.Duration // ascending, of at least one arrival each
+	Keys [][]time.Duration // ascending, of at least one arrival each, since some time that is the same for all
 }
 
 // Times implements [Source]. It appends fewer than n times if the recording of the key is shorter.
@@ -99,6 +100,7 @@ func ReadTraces(name string, r io.Reader) (*Traces, error) {
 type traceReader struct {
 	timeColumn, keyColumn int
 	lines                 int
+	base                  float64 // the first time, which the others are counted from: those since 1970 are too large for their nanoseconds
 	byKey                 map[string]int
 	keys                  [][]time.Duration
 }
@@ -128,7 +130,10 @@ func (t *traceReader) add(line int, record []string) error {
 		t.byKey[strings.Clone(key)] = i
 		t.keys = append(t.keys, nil)
 	}
-	t.keys[i] = append(t.keys[i], time.Duration(at*float64(time.Millisecond)))
+	if t.lines == 1 {
+		t.base = at
+	}
+	t.keys[i] = append(t.keys[i], time.Duration(math.Round((at-t.base)*1e6)))
 	return nil
 }
 
