@@ -34,16 +34,26 @@ man: ## write manual pages into bin/man, and completions for shells into bin/com
 test: ## run the tests
 	$(GO) test ./...
 
+# Where the tests of python/ install it, with what it needs.
+PYTHON_VENV ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice/python
+
+.PHONY: test-python
+test-python: build ## run the tests of python/ (needs python3-venv, and PyPI the first time)
+	[ -x $(PYTHON_VENV)/bin/pip ] || python3 -m venv $(PYTHON_VENV)
+	$(PYTHON_VENV)/bin/pip install --quiet --disable-pip-version-check ./python pytest
+	SLUICE_BIN=$(CURDIR)/bin/sluice $(PYTHON_VENV)/bin/python -m pytest -q -p no:cacheprovider python/tests
+
 .PHONY: ci
 ci: ## run what must hold before a change lands
 	./.ci/run
 
 .PHONY: proto
-proto: ## make the Go code of proto/ anew (needs protoc)
+proto: ## make the code of proto/ anew (needs protoc)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	GOBIN=$$dir $(GO) install -modfile=tools/go.mod google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc && \
 	PATH="$$dir:$$PATH" protoc -I proto --go_out=. --go_opt=module=github.com/sluicegate/sluice \
-		--go-grpc_out=. --go-grpc_opt=module=github.com/sluicegate/sluice proto/*.proto
+		--go-grpc_out=. --go-grpc_opt=module=github.com/sluicegate/sluice proto/*.proto && \
+	protoc -I proto --descriptor_set_out=python/sluice_gym/protocol.binpb proto/*.proto
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (60s) each

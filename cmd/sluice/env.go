@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +24,7 @@ milliseconds a line. Clients ask for trace:FILE, spelled as with --trace.`
 func newEnv() *cobra.Command {
 	var listen string
 	var traces []string
+	var leashed bool
 	cmd := &cobra.Command{
 		Use:     "env",
 		Short:   "Serve a simulator to train agents in, over gRPC",
@@ -40,11 +43,27 @@ func newEnv() *cobra.Command {
 				}
 				recordings[name] = t
 			}
+			if leashed {
+				stop := endWith(cmd, cmd.InOrStdin())
+				defer stop()
+			}
 			return runGRPC(cmd, listen, env.NewServer(recordings), "environment", "traces", traces)
 		}),
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&listen, "listen", "127.0.0.1:50052", "`address` to listen on; port 0 takes a free one")
+	flags.BoolVar(&leashed, "stdin", false, "stop when the standard input ends: whoever started it leaves it behind in no case")
 	flags.StringArrayVar(&traces, "trace", nil, "a `file` with recorded arrivals; may be repeated")
 	return cmd
+}
+
+// endWith ends the context of cmd when in does. What reads in is left behind if that is later than the command.
+func endWith(cmd *cobra.Command, in io.Reader) (stop func()) {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	cmd.SetContext(ctx)
+	go func() {
+		io.Copy(io.Discard, in) // an error is an end, too
+		cancel()
+	}()
+	return cancel
 }

@@ -71,6 +71,15 @@ func TestEnvCommand(t *testing.T) {
 	}
 }
 
+// TestEnvOnALeash: the environment that a program has started ends with it.
+func TestEnvOnALeash(t *testing.T) {
+	t.Parallel()
+	p := start(t, "env", "--listen", "127.0.0.1:0", "--stdin") // the input of a process without one has ended
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestAgentKilledUnderLoad: with the policy remote, killing the agent costs nobody a request, and is seen in metrics and the log. Another agent at its
 // address is asked by itself.
 func TestAgentKilledUnderLoad(t *testing.T) {
