@@ -4,3 +4,8 @@ package learn
 func HindsightCost(h Hindsight, cfg *Config, t *Traffic) float64 {
 	return float64(h.cost(cfg, t)) / float64(cfg.CallCost)
 }
+
+// MeanRatio is the geometric mean of the policy's costs over those of the best schedules.
+func MeanRatio(r *Report, policy string) float64 {
+	return r.geometricMean(policy, func(*Result) bool { return true })
+}
