@@ -24,6 +24,13 @@ type Payloads struct {
 	sparse   []uint32 // segments to move what is needed out of
 	moved    int64    // position in the first of sparse
 	buffer   []byte   // of an active segment that was written
+	sizes    sizes
+}
+
+// sizes are what tests may lower.
+type sizes struct {
+	segment uint32
+	tail    int // what is written at once
 }
 
 // A segment is a file, and what is not written to it yet.
@@ -40,9 +47,9 @@ func (s *segment) size() uint32 { return s.written + uint32(len(s.tail)) }
 
 const (
 	segmentSize  = 64 << 20
-	tailSize     = 256 << 10 // what is written at once
-	recordHeader = 8         // whose record it is, and its length
-	moveBytes    = 64 << 10  // that a command moves at most, but for one record
+	tailSize     = 256 << 10
+	recordHeader = 8        // whose record it is, and its length
+	moveBytes    = 64 << 10 // that a command moves at most, but for one record
 )
 
 // A ref says where a record is. The zero ref is an empty record, which is nowhere.
@@ -52,7 +59,7 @@ const payloadPattern = "payload-*"
 
 // OpenPayloads makes the directory if there is none, and removes what another run left in it. "" keeps everything in memory.
 func OpenPayloads(dir string) (*Payloads, error) {
-	p := &Payloads{dir: dir}
+	p := newPayloads(dir)
 	if dir == "" {
 		return p, nil
 	}
@@ -71,6 +78,13 @@ func OpenPayloads(dir string) (*Payloads, error) {
 	return p, nil
 }
 
+func newPayloads(dir string) *Payloads {
+	return &Payloads{dir: dir, sizes: sizes{segmentSize, tailSize}}
+}
+
+// empty returns what keeps nothing yet and is else like p.
+func (p *Payloads) empty() *Payloads { return &Payloads{dir: p.dir, sizes: p.sizes} }
+
 // Close gives the files up.
 func (p *Payloads) Close() error {
 	for i := uint32(1); i <= p.segments.n; i++ {
@@ -78,7 +92,7 @@ func (p *Payloads) Close() error {
 			f.Close() // it was only ever a cache
 		}
 	}
-	*p = Payloads{dir: p.dir}
+	*p = *p.empty()
 	return nil
 }
 
@@ -117,7 +131,7 @@ func (p *Payloads) put(owner uint32, parts ...[]byte) ref {
 	s.live += recordHeader + r.length
 	p.live += recordHeader + int64(length)
 	p.size += recordHeader + int64(length)
-	if len(s.tail) >= tailSize {
+	if len(s.tail) >= p.sizes.tail {
 		p.write()
 	}
 	return r
@@ -126,7 +140,7 @@ func (p *Payloads) put(owner uint32, parts ...[]byte) ref {
 func (p *Payloads) appendable() *segment {
 	if p.active == 0 {
 		p.active = p.segments.add()
-		p.segments.at(p.active).tail = slices.Grow(p.buffer[:0], tailSize+MaxPayload)
+		p.segments.at(p.active).tail = slices.Grow(p.buffer[:0], p.sizes.tail+MaxPayload)
 		p.buffer = nil
 	}
 	return p.segments.at(p.active)
@@ -142,7 +156,7 @@ func (p *Payloads) write() {
 		p.seal()
 		return
 	}
-	if s.written >= segmentSize {
+	if s.written >= p.sizes.segment {
 		p.buffer, s.tail = s.tail, nil
 		p.seal()
 	}
@@ -255,7 +269,7 @@ func (p *piece) read() ([]byte, error) {
 
 // move moves some of what is needed out of a sparse segment. place returns where the owner of a record has noted it, nil if it is there no more.
 func (p *Payloads) move(place func(owner uint32) *ref) {
-	if len(p.sparse) == 0 || p.size-p.live < p.live/2+2*segmentSize {
+	if len(p.sparse) == 0 || p.size-p.live < p.live/2+2*int64(p.sizes.segment) {
 		return
 	}
 	i := p.sparse[0]

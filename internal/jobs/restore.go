@@ -11,7 +11,7 @@ import (
 
 // Restore replaces the state by what Snapshot wrote. Other bytes leave it as it was and give an error that wraps [ErrSnapshot].
 func (s *State) Restore(r io.Reader) error {
-	fresh := NewState(&Payloads{dir: s.payloads.dir})
+	fresh := NewState(s.payloads.empty())
 	fresh.hooks, fresh.bounds = s.hooks, s.bounds
 	if err := fresh.read(r); err != nil {
 		fresh.payloads.Close()

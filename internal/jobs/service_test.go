@@ -35,6 +35,7 @@ func embedded(t testing.TB, path string, options ...func(*jobs.Options)) *node {
 	return n
 }
 
+// start opens the log and the service, on a broker that is there.
 func (n *node) start(cfg journal.Config, options ...func(*jobs.Options)) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -66,39 +67,13 @@ func (n *node) stop() {
 	n.crash()
 }
 
-// crash closes the log under the service, and leaves that as it is.
+// crash closes the log under the service, which can say nothing any more.
 func (n *node) crash() {
+	if n.dir == nil {
+		return
+	}
 	n.log.Close()
 	n.broker.Close()
 	n.dir.Close()
 	n.dir = nil
-}
-
-func TestEnqueueAndRun(t *testing.T) {
-	n := embedded(t, t.TempDir())
-	done := make(chan string, 1)
-	n.Handle("q", jobs.HandlerFunc(func(_ context.Context, c *jobs.Claim) jobs.Result {
-		p, err := c.Payload()
-		if err != nil {
-			t.Error(err)
-		}
-		done <- string(p)
-		return jobs.Result{Verdict: jobs.Succeed, Status: 201, Body: []byte("answer")}
-	}), 2)
-	ctx := context.Background()
-	v, existed, err := n.Enqueue(ctx, jobs.Spec{Queue: "q", Tenant: "t", Payload: []byte("question")})
-	if err != nil || existed || v.State != jobs.Queued {
-		t.Fatal(v, existed, err)
-	}
-	if got := <-done; got != "question" {
-		t.Errorf("the handler got %q", got)
-	}
-	for v.State != jobs.Done {
-		if v, err = n.Get(ctx, v.ID); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if r, err := n.Result(ctx, v.ID); err != nil || r.Status != 201 || string(r.Body) != "answer" {
-		t.Error(r, err)
-	}
 }

@@ -64,7 +64,7 @@ type laneKey struct {
 // NewState returns a state without jobs. It owns p until that is closed; nil keeps payloads in memory.
 func NewState(p *Payloads) *State {
 	if p == nil {
-		p = &Payloads{}
+		p = newPayloads("")
 	}
 	return &State{
 		payloads: p, blobs: map[uint32]blobs{}, blobRefs: map[string]int{},
