@@ -17,7 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// defined are the metrics of the program, with their labels: what its source passes to prometheus.NewDesc, and the Name of its Opts. Those of the Go
+// defined are the metrics of the program: what its source passes to prometheus.NewDesc, and the Name of its Opts. Those of the Go
 // runtime and the process come with the library. That a metric is there once there is something to count is for the end-to-end tests.
 func defined(t *testing.T) map[string]bool {
 	names := map[string]bool{"up": true, "go_goroutines": true, "process_resident_memory_bytes": true, "process_cpu_seconds_total": true}
