@@ -10,3 +10,6 @@ func (s *State) Bound(queued, jobs, keys int) {
 
 // Clean is one round of the janitor.
 var Clean = (*Service).cleanOnce
+
+// LookAround is one look at the other sessions.
+var LookAround = (*Service).lookAround

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,7 +70,7 @@ func (g *gate) Run(ctx context.Context, c *jobs.Claim) jobs.Result {
 func TestAJobIsDone(t *testing.T) {
 	var kinds []string
 	var mu sync.Mutex
-	n := embedded(t, t.TempDir(), func(o *jobs.Options) {
+	n := embedded(t, t.TempDir(), func(o *setup) {
 		o.Notify = func(e jobs.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -217,7 +216,7 @@ func TestImpatientClose(t *testing.T) {
 }
 
 func TestInvalidJobs(t *testing.T) {
-	n := embedded(t, t.TempDir(), func(o *jobs.Options) { o.MaxQueued = 1 })
+	n := embedded(t, t.TempDir(), func(o *setup) { o.MaxQueued = 1 })
 	for _, s := range []jobs.Spec{
 		{}, {Queue: strings.Repeat("q", 257)}, {Queue: "q", Payload: make([]byte, jobs.MaxPayload+1)}, {Queue: "q", Weight: -1}, {Queue: "q", BlobSize: 1},
 		{Queue: "q", Timeout: -1}, {Queue: "q", Deadline: 367 * 24 * time.Hour}, {Queue: "q", Tenant: strings.Repeat("q", 257)},
@@ -322,7 +321,7 @@ func (s *store) names() (all []string) {
 
 func TestBlobs(t *testing.T) {
 	s := &store{blobs: map[string][]byte{"orphan": nil, "request": []byte("large"), "twice": nil}, at: time.Now()}
-	n := embedded(t, t.TempDir(), func(o *jobs.Options) { o.Blobs = s })
+	n := embedded(t, t.TempDir(), func(o *setup) { o.Blobs = s })
 	g := newGate()
 	n.Handle("q", g, 1)
 	v := n.enqueue(jobs.Spec{Blob: "request", BlobSize: 5, Key: "k"})
@@ -372,7 +371,7 @@ func TestBlobs(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	n := embedded(t, t.TempDir(), func(o *jobs.Options) { o.Registerer = reg })
+	n := embedded(t, t.TempDir(), func(o *setup) { o.Registerer = reg })
 	n.Handle("q", jobs.HandlerFunc(func(context.Context, *jobs.Claim) jobs.Result { return jobs.Result{Verdict: jobs.Succeed} }), 1)
 	n.await(n.enqueue(jobs.Spec{}).ID, jobs.Done)
 	n.enqueue(jobs.Spec{Queue: "waiting"})
@@ -406,14 +405,15 @@ func TestMetrics(t *testing.T) {
 // broken is a log of which the replies to some commands get lost.
 type broken struct {
 	jobs.Log
-	lose atomic.Int32
+	lose *int // used by the one goroutine that claims
 }
 
 var errLost = errors.New("the reply is lost")
 
 func (b *broken) Do(ctx context.Context, cmd []byte) (jobs.Reply, error) {
 	r, err := b.Log.Do(ctx, cmd)
-	if len(r.Claimed) > 0 && b.lose.Add(-1) >= 0 {
+	if len(r.Claimed) > 0 && *b.lose > 0 {
+		*b.lose--
 		return jobs.Reply{}, errLost
 	}
 	return r, err
@@ -421,10 +421,8 @@ func (b *broken) Do(ctx context.Context, cmd []byte) (jobs.Reply, error) {
 
 // What a claim took whose reply was lost isn't lost.
 func TestLostClaims(t *testing.T) {
-	n := embedded(t, t.TempDir(), func(o *jobs.Options) {
-		b := &broken{Log: o.Log}
-		b.lose.Store(2)
-		o.Log, o.BeatEvery = b, 5*time.Millisecond
+	n := embedded(t, t.TempDir(), func(o *setup) {
+		o.lose, o.BeatEvery = 2, 5*time.Millisecond
 	})
 	n.Handle("q", jobs.HandlerFunc(func(context.Context, *jobs.Claim) jobs.Result { return jobs.Result{Verdict: jobs.Succeed} }), 1)
 	var ids []jobs.ID
@@ -438,7 +436,7 @@ func TestLostClaims(t *testing.T) {
 
 // A node that was taken for dead cancels what it runs and goes on in another session.
 func TestLostSession(t *testing.T) {
-	n := embedded(t, t.TempDir(), func(o *jobs.Options) { o.BeatEvery = 5 * time.Millisecond })
+	n := embedded(t, t.TempDir(), func(o *setup) { o.BeatEvery = 5 * time.Millisecond })
 	g := newGate()
 	n.Handle("q", g, 1)
 	v := n.enqueue(jobs.Spec{})

@@ -12,6 +12,15 @@ import (
 	"github.com/sluicegate/sluice/internal/journal"
 )
 
+// A setup says how a node differs from others.
+type setup struct {
+	jobs.Options
+	every uint64 // snapshots
+	lose  int    // replies to claims
+}
+
+func snapshotEvery(n uint64) func(*setup) { return func(o *setup) { o.every = n } }
+
 // A node is a service on an embedded log.
 type node struct {
 	*jobs.Service
@@ -21,7 +30,7 @@ type node struct {
 	log    *jobs.JournalLog
 }
 
-func embedded(t testing.TB, path string, options ...func(*jobs.Options)) *node {
+func embedded(t testing.TB, path string, options ...func(*setup)) *node {
 	t.Helper()
 	n := &node{t: t}
 	var err error
@@ -36,19 +45,23 @@ func embedded(t testing.TB, path string, options ...func(*jobs.Options)) *node {
 }
 
 // start opens the log and the service, on a broker that is there.
-func (n *node) start(cfg journal.Config, options ...func(*jobs.Options)) {
+func (n *node) start(cfg journal.Config, options ...func(*setup)) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	o := setup{Options: jobs.Options{Node: n.dir.ID()}}
+	for _, option := range options {
+		option(&o)
+	}
+	cfg.SnapshotEvery = o.every
 	var err error
 	if n.log, err = jobs.OpenLog(ctx, n.broker, cfg); err != nil {
 		n.t.Fatal(err)
 	}
-	opts := jobs.Options{Log: n.log, Node: n.dir.ID()}
-	for _, option := range options {
-		option(&opts)
+	if o.Log = n.log; o.lose > 0 {
+		o.Log = &broken{Log: n.log, lose: &o.lose}
 	}
-	if n.Service, err = jobs.Open(ctx, opts); err != nil {
+	if n.Service, err = jobs.Open(ctx, o.Options); err != nil {
 		n.t.Fatal(err)
 	}
 	n.t.Cleanup(n.stop)
@@ -73,6 +86,12 @@ func (n *node) crash() {
 		return
 	}
 	n.log.Close()
+	service := n.Service
+	n.t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		service.Close(ctx) // after stop it is closed already, and else its log is: both are errors
+	})
 	n.broker.Close()
 	n.dir.Close()
 	n.dir = nil
