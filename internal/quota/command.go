@@ -39,7 +39,9 @@ const (
 // MaxTime bounds what is believed to be a time, in milliseconds since 1970: a little over 8000 years.
 const MaxTime = math.MaxInt64 >> 15
 
-func begin(k kind, now uint64) []byte { return binary.AppendUvarint([]byte{byte(k)}, min(now, MaxTime)) }
+func begin(k kind, now uint64) []byte {
+	return binary.AppendUvarint([]byte{byte(k)}, min(now, MaxTime))
+}
 
 // EncodeReserve is the command for [State.Reserve]. The month of r is not written: it is that of the command.
 func EncodeReserve(now uint64, r Reservation) []byte {

@@ -50,4 +50,6 @@ func (h *hold) digest() uint64 {
 }
 
 // Hash returns a hash of the state, which every command keeps up to date.
-func (s *State) Hash() uint64 { return digest(s.sums, s.now, s.defaults.Bytes, uint64(s.defaults.Rate)) }
+func (s *State) Hash() uint64 {
+	return digest(s.sums, s.now, s.defaults.Bytes, uint64(s.defaults.Rate))
+}

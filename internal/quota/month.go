@@ -15,7 +15,9 @@ func MonthOf(ms uint64) Month {
 }
 
 // Start returns when the month begins.
-func (m Month) Start() time.Time { return time.Date(int(m/12), time.Month(m%12+1), 1, 0, 0, 0, 0, time.UTC) }
+func (m Month) Start() time.Time {
+	return time.Date(int(m/12), time.Month(m%12+1), 1, 0, 0, 0, 0, time.UTC)
+}
 
 // String returns the month as it is written: 2026-11.
 func (m Month) String() string { return fmt.Sprintf("%04d-%02d", m/12, m%12+1) }

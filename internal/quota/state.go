@@ -289,7 +289,9 @@ func (u *user) change(c Change) {
 	}
 }
 
-func (s *State) reply(o Outcome, name string) Reply { return Reply{Outcome: o, Month: s.month, Usage: s.Usage(name)} }
+func (s *State) reply(o Outcome, name string) Reply {
+	return Reply{Outcome: o, Month: s.month, Usage: s.Usage(name)}
+}
 
 // Usage returns what a user may and used. Of one that nothing is known of, it is what all may. The name "" has the limits of everybody without
 // their own.
