@@ -181,3 +181,6 @@ func (r *reader) uvarint() uint64 {
 	r.rest = r.rest[n:]
 	return v
 }
+
+// IsSet reports whether a command is one of [EncodeSet], or damaged.
+func IsSet(cmd []byte) bool { return len(cmd) > 0 && kind(cmd[0]) == set }

@@ -2,6 +2,8 @@ package quota
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sluicegate/sluice/internal/ordered"
@@ -202,6 +204,9 @@ func (s *State) ReleaseSession(session uint64, each func(ID)) {
 		each(h.id)
 	}
 }
+
+// Sessions returns those that have reservations, in rising order.
+func (s *State) Sessions() []uint64 { return slices.Sorted(maps.Keys(s.sessions)) }
 
 // end takes a reservation out, of which so many bytes were used.
 func (s *State) end(h *hold, used uint64) Reply {
