@@ -119,26 +119,54 @@ func (s *Stage) UnsetOverride(ctx context.Context, client, rule string) (was boo
 
 // runTime finds the terms of a rule's overrides that are set at run time. Safe for concurrent use.
 type runTime struct {
-	overrides *redislimit.Overrides
+	find      FindLimit             // nil: nobody else says
+	overrides *redislimit.Overrides // nil without Redis
 
 	mu    sync.RWMutex
 	terms map[gcra.Limit]*terms // guarded by mu; clients with the same limit share them
 }
 
+// FindLimit returns the limit of a client under a rule; ok is false if it has none of its own. It is called for every request, at once from many
+// goroutines, and must not keep client.
+type FindLimit func(client, rule string) (l gcra.Limit, ok bool)
+
+// OverrideBy has the limits of clients come from find, before those of Redis and of the configuration, under rules per client. Call it once, before
+// Apply.
+func (s *Stage) OverrideBy(find FindLimit) { s.find = find }
+
 // maxRunTimeTerms bounds how many limits have their terms kept.
 const maxRunTimeTerms = 1000
 
-func newRunTime(o *redislimit.Overrides) *runTime {
-	return &runTime{overrides: o, terms: make(map[gcra.Limit]*terms)}
+// newRunTime returns nil if nobody sets limits at run time.
+func newRunTime(find FindLimit, shared *Shared) *runTime {
+	if find == nil && shared == nil {
+		return nil
+	}
+	o := &runTime{find: find, terms: make(map[gcra.Limit]*terms)}
+	if shared != nil {
+		o.overrides = shared.overrides
+	}
+	return o
+}
+
+// limitOf returns the limit of a client, which is base unless it has another one.
+func (o *runTime) limitOf(r *rule, client string, base gcra.Limit) gcra.Limit {
+	if o.find != nil {
+		if limit, ok := o.find(client, r.name); ok {
+			return limit
+		}
+	}
+	if o.overrides != nil {
+		if found := o.overrides.Lookup(client, r.name); found != nil {
+			return found.Limit(base)
+		}
+	}
+	return base
 }
 
 // termsOf returns the terms of a client, which are t unless it has an override.
 func (o *runTime) termsOf(r *rule, client string, t *terms) *terms {
-	found := o.overrides.Lookup(client, r.name)
-	if found == nil {
-		return t
-	}
-	limit := found.Limit(t.limit)
+	limit := o.limitOf(r, client, t.limit)
 	if limit == t.limit {
 		return t
 	}

@@ -43,7 +43,7 @@ type terms struct {
 	policy string                // its member of RateLimit-Policy
 }
 
-func newRules(cfg *config.Config, start time.Time, shared *Shared, accountOf func(*config.Limit) *account) *Rules {
+func newRules(cfg *config.Config, start time.Time, shared *Shared, find FindLimit, accountOf func(*config.Limit) *account) *Rules {
 	rs := &Rules{
 		start:  start,
 		byName: make(map[string]*rule, len(cfg.Limits)),
@@ -58,14 +58,14 @@ func newRules(cfg *config.Config, start time.Time, shared *Shared, accountOf fun
 		if cfg.Limits[name].From == config.FromMarket {
 			continue // that is the wallet's
 		}
-		r := newRule(cfg.Limits[name], accountOf(cfg.Limits[name]), shared)
+		r := newRule(cfg.Limits[name], accountOf(cfg.Limits[name]), shared, find)
 		rs.rules = append(rs.rules, r)
 		rs.byName[name] = r
 	}
 	return rs
 }
 
-func newRule(cfg *config.Limit, a *account, shared *Shared) *rule {
+func newRule(cfg *config.Limit, a *account, shared *Shared, find FindLimit) *rule {
 	r := &rule{
 		account: a,
 		cfg:     cfg,
@@ -80,8 +80,8 @@ func newRule(cfg *config.Limit, a *account, shared *Shared) *rule {
 			r.overrides[string(name)] = newTerms(a, o.Rate, o.Burst)
 		}
 	}
-	if shared != nil && cfg.Per == config.PerClient {
-		r.runTime = newRunTime(shared.overrides)
+	if cfg.Per == config.PerClient {
+		r.runTime = newRunTime(find, shared)
 	}
 	return r
 }

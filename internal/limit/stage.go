@@ -29,6 +29,7 @@ type Stage struct {
 	rules atomic.Pointer[Rules]
 	// shared is what nodes have in common, nil without Redis.
 	shared *Shared
+	find   FindLimit // nil unless OverrideBy was called
 
 	asking sync.RWMutex // held for reading during a Check, so that none is under way after Close
 	closed bool         // guarded by asking
@@ -101,7 +102,7 @@ func (s *Stage) Apply(cfg *config.Config) *Rules {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept := make(map[accountKey]*account, len(cfg.Limits))
-	rules := newRules(cfg, s.start, s.shared, func(l *config.Limit) *account {
+	rules := newRules(cfg, s.start, s.shared, s.find, func(l *config.Limit) *account {
 		key := accountKey{l.Name, l.Per}
 		if kept[key] = s.accounts[key]; kept[key] == nil {
 			kept[key] = s.newAccount(l.Name, l.MaxKeys)

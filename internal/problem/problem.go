@@ -69,12 +69,29 @@ var (
 	TooManyStreams       = own("too-many-streams", "Too many clients are listening", 503)
 )
 
+// The types of errors that only the storage makes.
+var (
+	DigestMismatch      = own("digest-mismatch", "The content is not what its digest says", 400)
+	InvalidObject       = own("invalid-object", "The object is not valid", 400)
+	StorageQuota        = own("storage-quota-exceeded", "The quota of stored bytes is used up", 403)
+	UnknownObject       = own("unknown-object", "There is no such object", 404)
+	UnknownJob          = own("unknown-job", "There is no such job", 404)
+	LengthRequired      = own("length-required", "The request must say how long its body is", 411)
+	PreconditionFailed  = own("precondition-failed", "The condition of the request is not met", 412)
+	RangeNotSatisfiable = own("range-not-satisfiable", "The range is beyond the content", 416)
+	StorageBusy         = own("storage-busy", "Too many jobs are queued", 503)
+	StorageUnavailable  = own("storage-unavailable", "The storage cannot answer now", 503)
+	StorageFull         = own("storage-full", "The storage has no room for this", 507)
+)
+
 // All lists every type, for the documentation's test.
 var All = []*Type{
 	BadRequest, AccessDenied, NotFound, RequestTimeout, BodyTooLarge, URITooLong, ExpectationFailed, QuotaExceeded, HeaderTooLarge,
 	Internal, NotImplemented, UpstreamFailed, UpstreamInvalid, NoTarget, QueueFull, QueueTimeout, LimitUnavailable, UpstreamTimeout, NotCached,
 	InvalidOrder, InvalidParameter, UnknownUser, UnknownBid, MethodNotAllowed, TotalOutOfRange, UnsupportedMediaType, KeyReused, MarketFull,
 	MarketUnavailable, OutcomeUnknown, TooManyStreams,
+	DigestMismatch, InvalidObject, StorageQuota, UnknownObject, UnknownJob, LengthRequired, PreconditionFailed, RangeNotSatisfiable, StorageBusy,
+	StorageUnavailable, StorageFull,
 }
 
 // ForRefusal is the type for a request that was refused with the given status.

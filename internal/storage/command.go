@@ -21,14 +21,14 @@ import (
 //	set        a command of package quota that sets limits
 //	reserve    time, blob [16]byte, bytes, session, user
 //	put        time, blob [16]byte, condition, entry
-//	release    time, blob [16]byte, flag byte (1: there is no blob)
+//	release    time, blob [16]byte
 //	remove     time, condition, user text, bucket text, object text
 //	collected  blobs [16]byte each
 //
 // A condition is its kind, a byte, and for those with entity tags their number and sums [32]byte. An entry is bucket, object, content type and
 // file name text, size, length, sum [32]byte.
 //
-// A job of the queue [Queue] has a request as its payload: blob [16]byte, size, bucket, object and file name text; and an entry in its
+// A job of the queue [Queue] has as its payload: blob [16]byte, size, bucket, object and file name text; and an entry in its
 // result's head.
 type kind byte
 
@@ -75,12 +75,8 @@ func encodePut(now time.Time, c Condition, e *Entry) []byte {
 	return appendEntry(appendCondition(p, c), e)
 }
 
-func encodeRelease(now time.Time, blob BlobID, gone bool) []byte {
-	p := append(appendTime(begin(releaseKind, 0), now), blob[:]...)
-	if gone {
-		return append(p, 1)
-	}
-	return append(p, 0)
+func encodeRelease(now time.Time, blob BlobID) []byte {
+	return append(appendTime(begin(releaseKind, 0), now), blob[:]...)
 }
 
 func encodeRemove(now time.Time, c Condition, user, bucket, object string) []byte {
@@ -181,21 +177,21 @@ func (r *reader) condition() (c Condition) {
 	return c
 }
 
-// A request is what POST asks for: an object's record, which counts as many bytes as it says.
-type request struct {
+// A payload is what the job of an order carries: an object's record, which counts as many bytes as it says.
+type payload struct {
 	blob                 BlobID
 	size                 uint64
 	bucket, object, file string
 }
 
-func (q *request) encode() []byte {
+func (q *payload) encode() []byte {
 	p := binary.AppendUvarint(append([]byte(nil), q.blob[:]...), q.size)
 	return appendText(appendText(appendText(p, q.bucket), q.object), q.file)
 }
 
-// parseRequest reads the payload of a job. It reports false for what no request of a client may say.
-func parseRequest(payload []byte) (q request, ok bool) {
-	r := reader{rest: payload}
-	q = request{blob: r.id(), size: r.upTo(quota.MaxBytes), bucket: r.text(), object: r.text(), file: r.text()}
+// parsePayload reads it. It reports false for what no order of a client may say.
+func parsePayload(data []byte) (q payload, ok bool) {
+	r := reader{rest: data}
+	q = payload{blob: r.id(), size: r.upTo(quota.MaxBytes), bucket: r.text(), object: r.text(), file: r.text()}
 	return q, !r.bad && len(r.rest) == 0 && CheckBucket(q.bucket) == nil && CheckObject(q.object) == nil && CheckFileName(q.file) == nil
 }

@@ -29,7 +29,7 @@ type Request struct {
 
 // Encode returns the payload.
 func (q Request) Encode() []byte {
-	r := request{q.Blob, q.Size, q.Bucket, q.Object, q.File}
+	r := payload{q.Blob, q.Size, q.Bucket, q.Object, q.File}
 	return r.encode()
 }
 

@@ -196,14 +196,14 @@ func (s *State) discard(e *Entry) {
 	s.garbage.add(e.Blob)
 }
 
-// release ends a reservation of which nothing was stored.
+// release ends a reservation that nothing came of. Its blob may be in the store all the same.
 func (s *State) release(r *reader) Reply {
-	now, blob, gone := r.uvarint(), r.id(), r.byte()
-	if gone > 1 || !s.advance(r, now) {
+	now, blob := r.uvarint(), r.id()
+	if !s.advance(r, now) {
 		return Reply{Outcome: Invalid}
 	}
 	q := s.quota.Release(blob)
-	if q.Outcome == quota.Done && gone == 0 {
+	if q.Outcome == quota.Done {
 		s.garbage.add(blob)
 	}
 	return quotaReply(q)

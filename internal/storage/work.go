@@ -46,7 +46,7 @@ func (s *State) failed(id jobs.ID) bool {
 
 // accept reserves what a job will store, and enqueues it; or neither. A job that is there already under its key needs no second reservation.
 func (s *State) accept(cmd []byte, spec *jobs.Spec, now uint64) Reply {
-	q, ok := parseRequest(spec.Payload)
+	q, ok := parsePayload(spec.Payload)
 	if !ok || quota.CheckUser(spec.Owner) != nil {
 		return Reply{Outcome: Invalid, Jobs: jobs.Reply{Outcome: jobs.Invalid}}
 	}

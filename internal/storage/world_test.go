@@ -197,12 +197,8 @@ func (w *world) release() {
 	if !ok {
 		return
 	}
-	gone := rapid.Bool().Draw(w.t, "gone")
-	if gone {
-		delete(w.blobs, u.blob)
-	}
 	_, held := w.state.Quotas().Reservation(u.blob)
-	if r := w.state.Apply(storage.EncodeRelease(w.now, u.blob, gone)); (r.Outcome == storage.Done) != held {
+	if r := w.state.Apply(storage.EncodeRelease(w.now, u.blob)); (r.Outcome == storage.Done) != held {
 		w.t.Fatalf("released, held %v: %v", held, r.Outcome)
 	}
 	if !held {
