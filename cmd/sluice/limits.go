@@ -2,16 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,12 +21,6 @@ const limitsHelp = `Limits sets the limits of single clients at run time. They a
 shares it, within a second, and go before those of the configuration. A client that has spent something has still spent it.
 
 The commands talk to the admin listener of any node. If it asks for a token, it is in --token or the variable SLUICE_ADMIN_TOKEN.`
-
-// adminTokenEnv holds the token, so that it need not stand in a command line for all to see.
-const adminTokenEnv = "SLUICE_ADMIN_TOKEN"
-
-// adminTimeout bounds one request to the admin listener.
-const adminTimeout = 10 * time.Second
 
 func newLimits() *cobra.Command {
 	cmd := &cobra.Command{
@@ -176,20 +167,6 @@ func burstText(burst *int64) string {
 	return strconv.FormatInt(*burst, 10)
 }
 
-// adminAPI is where the admin listener of a node is.
-type adminAPI struct{ base, token string }
-
-func (a *adminAPI) check() error {
-	u, err := url.Parse(a.base)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return usagef("--admin: expected a URL as http://127.0.0.1:8081, got %q", a.base)
-	}
-	if a.token == "" {
-		a.token = os.Getenv(adminTokenEnv)
-	}
-	return nil
-}
-
 func (a *adminAPI) overrides(cmd *cobra.Command, client, rule string) ([]limit.Override, error) {
 	query := url.Values{}
 	if client != "" {
@@ -200,45 +177,7 @@ func (a *adminAPI) overrides(cmd *cobra.Command, client, rule string) ([]limit.O
 	return answer.Overrides, err
 }
 
-// do asks the overrides' part of the API. A body of nil is none, and an answer of nil is not read.
+// do asks the overrides' part of the API.
 func (a *adminAPI) do(cmd *cobra.Command, method string, query url.Values, body, answer any) error {
-	var text string
-	if body != nil {
-		encoded, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		text = string(encoded)
-	}
-	where := strings.TrimRight(a.base, "/") + "/api/v1/limits/overrides?" + query.Encode()
-	req, err := http.NewRequestWithContext(cmd.Context(), method, where, strings.NewReader(text))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if a.token != "" {
-		req.Header.Set("Authorization", "Bearer "+a.token)
-	}
-	client := http.Client{Timeout: adminTimeout}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("asking the admin listener: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return refusal(resp)
-	}
-	if answer == nil {
-		return nil
-	}
-	return json.NewDecoder(resp.Body).Decode(answer)
-}
-
-// refusal is the error that an answer tells.
-func refusal(resp *http.Response) error {
-	var p struct{ Detail string }
-	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || p.Detail == "" {
-		return fmt.Errorf("the admin listener answered %s", resp.Status)
-	}
-	return errors.New(p.Detail)
+	return a.ask(cmd, method, "/api/v1/limits/overrides", query, body, answer)
 }

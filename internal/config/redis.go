@@ -36,7 +36,9 @@ func (r *Redis) MarshalJSON() ([]byte, error) { return json.Marshal(r.String()) 
 
 const defaultRedisPort = "6379"
 
-// parseRedis reads a Redis. Its errors do not show what they are about, which may be a password.
+// ParseRedis reads the URL of a Redis as it stands in a file. Its errors do not show what they are about, which may be a password.
+func ParseRedis(text string) (*Redis, error) { return parseRedis(text) }
+
 func parseRedis(text string) (*Redis, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "" {

@@ -34,7 +34,9 @@ func bad(field, format string, args ...any) *fieldError {
 func (r *request) begin(status int) {
 	r.Begin(status, nil)
 	r.AddDate()
-	r.grant.AddFields(r.Exchange)
+	if r.asked {
+		r.grant.AddFields(r.Exchange)
+	}
 }
 
 // answerJSON sends a value of this package's, all of which can be written as JSON.
@@ -58,24 +60,27 @@ type field struct{ name, value string }
 // AddFields implements problem.FieldAdder.
 func (f field) AddFields(x *http1.Exchange) { x.AddString(f.name, f.value) }
 
-// both adds what two add.
-type bothFields struct{ a, b problem.FieldAdder }
-
-// AddFields implements problem.FieldAdder.
-func (f bothFields) AddFields(x *http1.Exchange) {
-	f.a.AddFields(x)
-	f.b.AddFields(x)
-}
-
 // refuse sends a problem.
 func (r *request) refuse(p problem.Problem) {
 	p.RequestID = requestID(r.Exchange)
-	if p.Fields == nil {
-		p.Fields = &r.grant
-	} else {
-		p.Fields = bothFields{p.Fields, &r.grant}
-	}
+	p.Fields = refusalFields{r, p.Fields}
 	problem.Write(r.Exchange, p)
+}
+
+// refusalFields are those of a problem, and those about the limit.
+type refusalFields struct {
+	r   *request
+	own problem.FieldAdder // nil: none
+}
+
+// AddFields implements problem.FieldAdder.
+func (f refusalFields) AddFields(x *http1.Exchange) {
+	if f.own != nil {
+		f.own.AddFields(x)
+	}
+	if f.r.asked {
+		f.r.grant.AddFields(x)
+	}
 }
 
 const maxRequestID = 128

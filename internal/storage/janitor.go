@@ -103,8 +103,8 @@ func both(a, b []BlobID) (in []BlobID) {
 	return in
 }
 
-// collectors is how many blobs are deleted at once.
-const collectors = 8
+// deleters is how many blobs are deleted at once.
+const deleters = 8
 
 // collectSome deletes blobs, says which it has deleted, and returns how many.
 func (s *Storage) collectSome(some []BlobID) int {
@@ -113,9 +113,9 @@ func (s *Storage) collectSome(some []BlobID) int {
 	}
 	errs := make([]error, len(some))
 	var workers sync.WaitGroup
-	for w := range min(collectors, len(some)) {
+	for w := range min(deleters, len(some)) {
 		workers.Go(func() {
-			for i := w; i < len(some); i += collectors {
+			for i := w; i < len(some); i += deleters {
 				errs[i] = s.store.Delete(s.ctx, keyOf(some[i]))
 			}
 		})

@@ -22,6 +22,7 @@ type request struct {
 	object string
 	job    string
 	grant  limit.Grant
+	asked  bool // grant is about this request
 }
 
 // A method is what answers a method of a place.
@@ -54,7 +55,7 @@ func (v *Server) handle(x *http1.Exchange) {
 	r := v.requests.Get().(*request)
 	r.Exchange, r.server = x, v
 	r.serve()
-	r.Exchange, r.query, r.user, r.bucket, r.object, r.job = nil, query{}, "", "", "", ""
+	r.Exchange, r.query, r.user, r.bucket, r.object, r.job, r.asked = nil, query{}, "", "", "", "", false
 	v.requests.Put(r)
 }
 
@@ -163,6 +164,7 @@ func (r *request) identify() bool {
 // pass lets a request pass the limit of its user, or answers it.
 func (r *request) pass() bool {
 	q := limit.Request{Client: []byte(r.user), Addr: r.Remote.Addr(), Route: rootPath, Path: r.Path, HTTP: &r.Request, Time: r.Start}
+	r.asked = true
 	switch r.server.limits.Decide(&r.grant, &q) {
 	case limit.Passed:
 		return true

@@ -155,7 +155,7 @@ func (s *Storage) open(ctx context.Context) (err error) {
 // store stay open.
 func (s *Storage) Close(ctx context.Context) error {
 	err := s.jobs.Close(ctx)
-	if errors.Is(err, context.Cause(ctx)) {
+	if err != nil && errors.Is(err, context.Cause(ctx)) {
 		s.log.Warn("jobs were cut off, other nodes or the next run go on with them")
 		err = nil
 	}
