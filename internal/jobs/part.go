@@ -7,7 +7,12 @@ package jobs
 // into cmd.
 func PeekEnqueue(cmd []byte) (spec Spec, now Time, ok bool) {
 	c, ok := parseCommand(cmd)
-	return c.spec, c.time, ok && c.kind == enqueue
+	if !ok || c.kind != enqueue {
+		return Spec{}, 0, false
+	}
+	spec = c.spec
+	spec.Queue, spec.Tenant, spec.Owner = string(c.queue), string(c.tenant), string(c.owner)
+	return spec, c.time, true
 }
 
 // PeekFinish returns the job that a command of [EncodeFinish] is to end, and its result. What it returns points into cmd.
@@ -37,9 +42,15 @@ func (s *State) Knows(cmd []byte) bool {
 	if !ok || c.kind != enqueue {
 		return false
 	}
-	if s.m.Jobs[c.id] != nil {
+	if s.find(&c.id) != 0 {
 		return true
 	}
-	k, ok := s.m.Keys[c.key]
-	return c.keyed && ok && k.At+Time(millis(KeyTTL)) > max(s.m.Now, c.time)
+	i := s.key(&c.key)
+	return c.keyed && i != 0 && s.keys.at(i).at+keyTTL > max(s.now, c.time)
+}
+
+// Alive reports whether a session lives.
+func (s *State) Alive(session uint64) bool {
+	_, e := s.open(session)
+	return e != nil
 }

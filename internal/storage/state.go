@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"slices"
-
 	"github.com/sluicegate/sluice/internal/jobs"
 	"github.com/sluicegate/sluice/internal/ordered"
 	"github.com/sluicegate/sluice/internal/quota"
@@ -126,7 +124,7 @@ func (s *State) reserve(r *reader) Reply {
 	switch {
 	case !s.advance(r, now) || hold.Session == 0:
 		return Reply{Outcome: Invalid}
-	case !s.alive(hold.Session):
+	case !s.jobs.Alive(hold.Session):
 		return Reply{Outcome: NoSession}
 	}
 	return s.hold(hold)
@@ -142,10 +140,6 @@ func (s *State) hold(hold quota.Reservation) Reply {
 		return Reply{Outcome: Invalid}
 	}
 	return quotaReply(s.quota.Reserve(hold))
-}
-
-func (s *State) alive(session uint64) bool {
-	return slices.ContainsFunc(s.jobs.Sessions(), func(v jobs.SessionInfo) bool { return v.ID == session })
 }
 
 // put makes an entry of a reservation, if the condition is met by what is there.

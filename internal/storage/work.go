@@ -125,7 +125,7 @@ func (s *State) forget(id jobs.ID, blob BlobID) {
 // endSessions releases what sessions reserved that live no more.
 func (s *State) endSessions() {
 	for _, session := range s.quota.Sessions() {
-		if !s.alive(session) {
+		if !s.jobs.Alive(session) {
 			s.quota.ReleaseSession(session, s.garbage.add)
 		}
 	}

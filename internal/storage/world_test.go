@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"maps"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -45,22 +44,9 @@ const tenMB = 10_000_000
 
 var start = time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
 
-func newState(t *rapid.T) *storage.State {
-	dir, err := os.MkdirTemp("", "sluice-world-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := jobs.OpenPayloads(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close(); os.RemoveAll(dir) })
-	return storage.NewState(p)
-}
-
 func newWorld(t *rapid.T) *world {
 	return &world{
-		t: t, state: newState(t), now: start, blobs: map[storage.BlobID]bool{}, open: map[uint64]bool{}, beats: map[uint64]uint64{},
+		t: t, state: storage.NewState(nil), now: start, blobs: map[storage.BlobID]bool{}, open: map[uint64]bool{}, beats: map[uint64]uint64{},
 		objects: map[name]*storage.Entry{},
 	}
 }
@@ -109,7 +95,10 @@ func (w *world) session() uint64 {
 func (w *world) alive() {
 	clear(w.open)
 	for _, v := range w.state.Jobs().Sessions() {
-		w.open[v.ID], w.beats[v.ID] = true, v.Beats
+		w.beats[v.ID] = v.Beats
+		if w.state.Jobs().Alive(v.ID) {
+			w.open[v.ID] = true
+		}
 	}
 }
 
@@ -246,7 +235,7 @@ func (w *world) restart() {
 	if err := w.state.Snapshot(&buf); err != nil {
 		w.t.Fatal(err)
 	}
-	restored := newState(w.t)
+	restored := storage.NewState(nil)
 	if err := restored.Restore(&buf); err != nil {
 		w.t.Fatal(err)
 	}
