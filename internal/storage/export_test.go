@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"time"
 
 	"github.com/sluicegate/sluice/internal/quota"
@@ -61,4 +62,15 @@ func (s *State) Now() time.Time { return time.UnixMilli(int64(s.now())) }
 // SetMany encodes a change of bytes.
 func SetMany(now time.Time, user string, bytes uint64) []byte {
 	return encodeSet(now, user, quota.Change{Bytes: &bytes})
+}
+
+// Rate is a change of the requests a minute.
+func Rate(perMinute uint32) quota.Change { return quota.Change{Rate: &perMinute} }
+
+// KeyOf is what a blob is called in the store.
+func KeyOf(id BlobID) string { return keyOf(id) }
+
+// Do appends a command of the jobs.
+func (s *Storage) Do(ctx context.Context, cmd []byte) (Reply, error) {
+	return s.do(ctx, encodeJobs(cmd))
 }
