@@ -80,6 +80,9 @@ var allowed = map[string][]string{
 
 	// services of their own, on the libraries
 	"internal/counter": {"internal/http1", "window"},
+	"internal/quota":   {"internal/ordered"},
+	"internal/ordered": {},
+	"internal/storage": {"gcra", "internal/config", "internal/datadir", "internal/http1", "internal/jobs", "internal/journal", "internal/limit", "internal/objects", "internal/ordered", "internal/problem", "internal/quota", "internal/rate"},
 	"internal/market":  {"book", "internal/datadir", "internal/http1", "internal/journal", "internal/problem"},
 
 	"cmd/sluice":       {"anything"},
