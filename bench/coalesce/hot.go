@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/sluicegate/sluice/bench/harness"
 )
@@ -18,10 +19,17 @@ func hot(s *servers, o options) []verdict {
 		{Name: "sluice", URL: "http://" + s.listen + "/hot/sluice" + target, Server: s.gateway},
 		nginx(s, "tuned", target, "proxy_cache_use_stale updating; open_file_cache max=100;"),
 	}
+	if o.varnish && harness.Has("varnishd") {
+		addr := harness.FreeAddr()
+		subjects = append(subjects, &harness.Subject{Name: "varnish", URL: "http://" + addr + "/hot/varnish" + target, Server: s.bench.Varnish(addr, s.origin, time.Second)})
+	}
 	s.reset()
 	harness.Compare(subjects, harness.Load{Connections: hotConns, Duration: o.length}, o.rounds)
 	harness.Report(subjects)
 	fmt.Printf("calls at the origin: nginx lock %d, sluice %d, nginx tuned %d\n", s.count("/hot/lock").Served, s.count("/hot/sluice").Served, s.count("/hot/tuned").Served)
+	if o.varnish {
+		fmt.Printf("calls at the origin: varnish %d\n", s.count("/hot/varnish").Served)
+	}
 	ratio := subjects[1].Rate() / subjects[0].Rate()
 	return []verdict{
 		{"requests per second of a hot URL, to nginx's", fmt.Sprintf("%.2f", ratio), "≥ 1.0", ratio >= 1},

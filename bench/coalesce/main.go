@@ -20,6 +20,7 @@ type options struct {
 	rate    float64
 	stall   time.Duration
 	latency time.Duration // of the origin
+	varnish bool
 }
 
 // bars are the measurements, in their order.
@@ -38,6 +39,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 5000, "requests per second of the load that is not in a closed loop")
 	flag.DurationVar(&o.stall, "stall", 10*time.Second, "how long the stalled key's origin takes")
 	flag.DurationVar(&o.latency, "latency", 20*time.Millisecond, "how long the origin takes otherwise")
+	flag.BoolVar(&o.varnish, "varnish", false, "measure varnish as well, on the hot URL")
 	only := flag.String("only", "", "comma-separated bars to measure: burst, hot, apart, lone, stall")
 	table := flag.Bool("table", false, "measure the policies instead, and print a table in Markdown")
 	flag.Parse()

@@ -122,13 +122,59 @@ http {
 	return b.Start(addr, "nginx", "-c", path, "-e", filepath.Join(b.Dir, name+".log"))
 }
 
+// Has reports whether a program that a comparison can do without is installed, and says so if not.
+func Has(program string) bool {
+	_, err := exec.LookPath(program)
+	if err != nil {
+		fmt.Printf("%s is not installed: it is left out (on Debian: apt-get install %s)\n", program, strings.TrimSuffix(program, "d"))
+	}
+	return err == nil
+}
+
+// Haproxy runs a haproxy in front of an origin, with a thread for each processor.
+func (b *Bench) Haproxy(addr, origin string) *exec.Cmd {
+	conf := fmt.Sprintf(`global
+  maxconn 4096
+  nbthread %d
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 300s
+  timeout server 30s
+  option forwardfor
+  http-reuse always
+frontend clients
+  bind %s
+  default_backend origin
+backend origin
+  server origin %s
+`, runtime.NumCPU(), addr, origin)
+	return b.Start(addr, "haproxy", "-db", "-f", b.Write("haproxy.cfg", []byte(conf)))
+}
+
+// Varnish runs a varnishd in front of an origin, that keeps every answer for ttl and nothing longer.
+func (b *Bench) Varnish(addr, origin string, ttl time.Duration) *exec.Cmd {
+	host, port, err := net.SplitHostPort(origin)
+	Fatal(err)
+	vcl := b.Write("default.vcl", fmt.Appendf(nil, `vcl 4.1;
+backend origin { .host = "%s"; .port = "%s"; }
+sub vcl_backend_response { set beresp.ttl = %ds; set beresp.grace = 0s; }
+`, host, port, int(ttl.Seconds())))
+	// The children run as another user, whose directory it must be: -j none leaves them what we are.
+	return b.Start(addr, "varnishd", "-F", "-j", "none", "-n", filepath.Join(b.Dir, "varnish"), "-a", addr, "-f", vcl, "-s", "malloc,64m")
+}
+
 // Versions describes the machine and the programs of a comparison.
 func Versions(programs ...string) string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%d CPUs, %s, %s", runtime.NumCPU(), cpuModel(), runtime.Version())
 	for _, p := range programs {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		out, _ := exec.CommandContext(ctx, p, "-v").CombinedOutput()
+		flag := "-v"
+		if p == "varnishd" {
+			flag = "-V"
+		}
+		out, _ := exec.CommandContext(ctx, p, flag).CombinedOutput()
 		cancel()
 		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 		fmt.Fprintf(&s, ", %s", strings.TrimPrefix(line, "nginx version: "))

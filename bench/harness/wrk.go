@@ -138,6 +138,7 @@ func median(runs []Result, of func(Result) float64) float64 {
 
 // Report prints the medians and each subject's ratio to the first.
 func Report(subjects []*Subject) {
+	record(subjects)
 	base := subjects[0]
 	fmt.Printf("\n%-20s %10s %7s %10s %7s %12s %7s %7s\n", "median", "req/s", "ratio", "p99", "ratio", "cpu µs/req", "ratio", "errors")
 	for _, s := range subjects {

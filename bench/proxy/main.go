@@ -18,6 +18,7 @@ func main() {
 	conns := flag.Int("connections", 64, "connections of wrk")
 	size := flag.Int("bytes", 1024, "size of the response's body")
 	peers := flag.Bool("fasthttp", false, "measure a bare proxy on fasthttp as well")
+	others := flag.Bool("haproxy", false, "measure haproxy as well")
 	serve := flag.String("serve-fasthttp", "", "be that proxy: LISTEN,ORIGIN")
 	flag.Parse()
 	if *serve != "" {
@@ -49,12 +50,18 @@ routes:
 `, listen, admin, origin))
 	gateway := b.Start(listen, b.Build("./cmd/sluice"), "serve", "-c", config)
 
-	fmt.Println(harness.Versions("nginx"))
 	fmt.Printf("reverse proxy, %d-byte body, wrk with %d connections; profile: http://%s/debug/pprof/profile\n", *size, *conns, admin)
 	subjects := []*harness.Subject{
 		{Name: "nginx", URL: "http://" + nginx + "/", Server: peer},
 		{Name: "sluice", URL: "http://" + listen + "/", Server: gateway},
 	}
+	versions := []string{"nginx"}
+	if *others && harness.Has("haproxy") {
+		addr := harness.FreeAddr()
+		versions = append(versions, "haproxy")
+		subjects = append(subjects, &harness.Subject{Name: "haproxy", URL: "http://" + addr + "/", Server: b.Haproxy(addr, origin)})
+	}
+	fmt.Println(harness.Versions(versions...))
 	if *peers {
 		self, err := os.Executable()
 		harness.Fatal(err)

@@ -73,6 +73,7 @@ var allowed = map[string][]string{
 	"bench/coalesce":   {"bench/harness"},
 	"bench/counter":    {"bench/harness"},
 	"bench/market":     {"bench/harness", "internal/datadir", "internal/journal", "internal/market"},
+	"bench/report":     {"bench/harness"},
 	"bench/simlease":   {"gcra", "internal/lease/sim"},
 
 	// the one library that stands on another: its policies are values of that one's interface
