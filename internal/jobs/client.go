@@ -61,9 +61,13 @@ func (s *Service) catchUp(ctx context.Context) error {
 	return err
 }
 
-// known calls f, and again when this node has caught up with the log if it returns ErrNotFound at first.
-func (s *Service) known(ctx context.Context, f func() error) error {
-	if err := f(); err != ErrNotFound {
+// recent is how old a job may be, or how young, that this node may not know of yet, since other nodes are ahead of it. Of others it need not ask the
+// log, which takes a command: whoever guesses ids shall not write to it.
+const recent = time.Hour
+
+// known calls f, and again when this node has caught up with the log if it returns ErrNotFound at first and the job may be new.
+func (s *Service) known(ctx context.Context, id ID, f func() error) error {
+	if err := f(); err != ErrNotFound || s.now().Sub(id.Time()).Abs() > recent {
 		return err
 	}
 	if err := s.catchUp(ctx); err != nil {
@@ -74,7 +78,7 @@ func (s *Service) known(ctx context.Context, f func() error) error {
 
 // Get returns a job, or ErrNotFound.
 func (s *Service) Get(ctx context.Context, id ID) (v View, err error) {
-	err = s.known(ctx, func() (err error) {
+	err = s.known(ctx, id, func() (err error) {
 		v, err = s.view(id)
 		return err
 	})
@@ -83,7 +87,7 @@ func (s *Service) Get(ctx context.Context, id ID) (v View, err error) {
 
 // Result returns what the last attempt of a job left, without a body that is in the store of blobs; ErrNotFound if there is no such job.
 func (s *Service) Result(ctx context.Context, id ID) (r Stored, err error) {
-	err = s.known(ctx, func() (err error) {
+	err = s.known(ctx, id, func() (err error) {
 		r, err = s.result(id)
 		return err
 	})
@@ -100,7 +104,7 @@ func (s *Service) ResultBody(ctx context.Context, r *Stored) (io.ReadCloser, err
 
 // Payload returns the payload of a job that isn't done, or ErrNotFound.
 func (s *Service) Payload(ctx context.Context, id ID) (p []byte, err error) {
-	err = s.known(ctx, func() (err error) {
+	err = s.known(ctx, id, func() (err error) {
 		p, err = s.payload(id)
 		return err
 	})

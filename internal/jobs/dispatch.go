@@ -44,13 +44,16 @@ type dispatcher struct {
 // advance: another node may be idle.
 const quick = 20 * time.Millisecond
 
-// Handle runs the jobs of a queue on so many workers, until the service closes. Call it once for a queue.
+// Handle runs the jobs of a queue on so many workers, until the service closes; if it is closed, Handle does nothing. Call it once for a queue.
 func (s *Service) Handle(queue string, h Handler, workers int) {
 	workers = max(1, workers)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.queues[queue] != nil || s.closed {
-		panic(fmt.Sprintf("jobs: Handle(%q) twice, or after Close", queue))
+	if s.queues[queue] != nil {
+		panic(fmt.Sprintf("jobs: Handle(%q) twice", queue))
+	}
+	if s.closed {
+		return
 	}
 	d := &dispatcher{
 		s: s, queue: queue, handler: h, workers: workers, wake: s.hooks.watch(queue), freed: make(chan struct{}, 1), claims: make(chan Claim, 2*workers),

@@ -24,7 +24,7 @@ func (s *State) tick(r *Reply) {
 		s.forgetKey()
 	}
 	s.due = s.nextDue()
-	r.More = s.due != 0 && s.due <= s.now
+	r.More = left == 0 && s.due != 0 && s.due <= expiry(s.now)
 }
 
 func (s *State) tickClass(c *class, left *int, r *Reply) {
@@ -74,16 +74,16 @@ func (s *State) nextDue() (due Time) {
 			at(s.rows.at(c.lateFirst).deadline)
 		}
 		if c.keptFirst != 0 {
-			at(s.rows.at(c.keptFirst).at + c.keep)
+			at(expiry(s.rows.at(c.keptFirst).at + c.keep))
 		}
 	}
 	for n := uint32(1); n <= s.queues.n; n++ {
 		if q := s.queues.at(n); q.first != 0 {
-			at(s.rows.at(q.first).at + keepDead)
+			at(expiry(s.rows.at(q.first).at + keepDead))
 		}
 	}
 	if s.firstKey != 0 {
-		at(s.keys.at(s.firstKey).at + keyTTL)
+		at(expiry(s.keys.at(s.firstKey).at + keyTTL))
 	}
 	return due
 }

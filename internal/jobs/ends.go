@@ -51,7 +51,7 @@ func (s *State) finish(i uint32, v *row, c *command, r *Reply) {
 	l := s.classes.at(v.class)
 	s.link(i, v, &l.keptFirst, &l.keptLast)
 	s.sums += v.digest()
-	s.note(s.now + l.keep)
+	s.note(expiry(s.now + l.keep))
 }
 
 // enter brings a job into another phase.
@@ -140,7 +140,7 @@ func (s *State) die(i uint32, v *row, why byte, r *Reply) {
 	q := s.queueOfRow(v)
 	s.link(i, v, &q.first, &q.last)
 	s.sums += v.digest()
-	s.note(s.now + keepDead)
+	s.note(expiry(s.now + keepDead))
 	r.Died = append(r.Died, v.id)
 }
 

@@ -60,6 +60,9 @@ func ParseID(text string) (id ID, err error) {
 	return id, nil
 }
 
+// Time returns when the ID was made.
+func (id ID) Time() time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16)) }
+
 // IsZero reports whether id names no job.
 func (id ID) IsZero() bool { return id == ID{} }
 

@@ -8,6 +8,9 @@ const (
 	keepDead = Time(KeepDead / time.Millisecond)
 )
 
+// expiry is when a tick forgets what may be forgotten from a time on: at the end of a second, so that ticks for that come one a second at most.
+func expiry(at Time) Time { return at + (1000-at%1000)%1000 }
+
 // key returns the number of a key, whose time may have passed; 0 if there is none.
 func (s *State) key(digest *[16]byte) uint32 {
 	return s.keyIndex.find(hashID(digest), func(i uint32) bool { return s.keys.at(i).digest == *digest })
@@ -24,7 +27,7 @@ func (s *State) remember(c *command) {
 	s.linkKey(i)
 	s.keyIndex.put(hash, i)
 	s.sums += s.keys.at(i).digestOf()
-	s.note(s.now + keyTTL)
+	s.note(expiry(s.now + keyTTL))
 }
 
 func (s *State) linkKey(i uint32) {

@@ -468,6 +468,9 @@ func (m *model) due() (due jobs.Time) {
 	for _, j := range m.jobs {
 		v := m.view(j)
 		for _, at := range []jobs.Time{v.NextAttempt, v.Expires, v.Deadline} {
+			if at != 0 && at == v.Expires { // which waits for the end of the second
+				at += 999
+			}
 			counts := at != 0 && (at != v.Deadline || v.State == jobs.Queued)
 			if counts && (due == 0 || at < due) {
 				due = at

@@ -149,7 +149,7 @@ func (s *State) Ready(queue string) bool {
 // Now is the latest time of a command.
 func (s *State) Now() Time { return s.now }
 
-// Due is when a tick has something to do, 0 never; it may be early, never late.
+// Due is when a tick has something to do, 0 never. It may be early; only what is to be forgotten waits for up to a second more.
 func (s *State) Due() Time { return s.due }
 
 // Count is how many jobs are in a phase.

@@ -156,34 +156,36 @@ func (s *Service) tickWhenDue() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-s.hooks.sooner:
 		case <-timer.C:
+			timer.Reset(s.tickIfDue())
+		case <-s.hooks.sooner:
+			wait := Time(s.hooks.due.Load()).Time().Sub(s.now())
+			timer.Reset(max(wait, tickPause))
 		}
-		timer.Reset(s.tickIfDue())
 	}
 }
 
-// tickLater is the longest that nobody looks whether something is due, and tickRetry how long after a tick that failed.
 const (
-	tickLater = time.Minute
-	tickRetry = 250 * time.Millisecond
+	tickLater = time.Minute            // the longest that nobody looks whether something is due
+	tickRetry = 250 * time.Millisecond // after a tick that failed
+	tickPause = 50 * time.Millisecond  // after a tick, so that what is due a little later shares the next
 )
 
 // tickIfDue returns when to look again.
 func (s *Service) tickIfDue() time.Duration {
-	for {
-		due := Time(s.hooks.due.Load())
-		if due == 0 {
-			return tickLater
-		}
-		if wait := due.Time().Sub(s.now()); wait > 0 {
-			return min(wait, tickLater)
-		}
-		if _, err := s.do(s.ctx, EncodeTick(s.now())); err != nil {
-			return tickRetry
-		}
-		if s.ctx.Err() != nil {
-			return tickLater
-		}
+	due := Time(s.hooks.due.Load())
+	if due == 0 {
+		return tickLater
 	}
+	if wait := due.Time().Sub(s.now()); wait > 0 {
+		return min(wait, tickLater)
+	}
+	r, err := s.do(s.ctx, EncodeTick(s.now()))
+	if err == nil {
+		err = s.finishWork(s.ctx, r)
+	}
+	if err != nil {
+		return tickRetry
+	}
+	return tickPause
 }

@@ -511,7 +511,7 @@ func TestIDs(t *testing.T) {
 		if got, err := jobs.ParseID(a.String()); err != nil || got != a {
 			t.Fatalf("%s is read as %s: %v", a, got, err)
 		}
-		if a == b || a.String() >= b.String() || len(a.String()) != 26 {
+		if !a.Time().Equal(at) || a == b || a.String() >= b.String() || len(a.String()) != 26 {
 			t.Fatalf("%s is not before %s", a, b)
 		}
 	})
