@@ -521,3 +521,40 @@ func TestIDs(t *testing.T) {
 		}
 	}
 }
+
+// At a bound a job is refused, changes nothing but the clock, and leaves its blob to be deleted; a key that is known is answered all the same.
+func TestBounds(t *testing.T) {
+	for name, bound := range map[string][3]int{"queued": {2, 9, 9}, "jobs": {9, 2, 9}, "keys": {9, 9, 2}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.Bound(bound[0], bound[1], bound[2])
+			known := b.add(jobs.Spec{Key: "a"})
+			b.add(jobs.Spec{Key: "b"})
+			s := jobs.Spec{ID: testID(100), Queue: "q", Key: "c", Blob: "blob"}
+			if err := s.Complete(b.now); err != nil {
+				t.Fatal(err)
+			}
+			hash := b.Hash()
+			r := b.Apply(jobs.EncodeEnqueue(&s, b.now))
+			if r.Outcome != jobs.Full || b.Hash() != hash || !reflect.DeepEqual(r.Ended, []jobs.Ended{{ID: s.ID, Blob: "blob"}}) {
+				t.Errorf("replied %+v", r)
+			}
+			s.Key = "a"
+			if r := b.Apply(jobs.EncodeEnqueue(&s, b.now)); r.Outcome != jobs.Existed || r.Job.ID != known {
+				t.Errorf("replied %+v", r)
+			}
+		})
+	}
+}
+
+// A dead letter isn't retried into a queue that is full.
+func TestRetryIntoAFullQueue(t *testing.T) {
+	b := newBench(t)
+	id := b.add(jobs.Spec{})
+	b.Apply(jobs.EncodeFail(id, b.claim(1)[0].Fence, &jobs.Stored{}, b.now))
+	b.add(jobs.Spec{})
+	b.Bound(1, 9, 9)
+	if r := b.Apply(jobs.EncodeRetry(id, b.now)); r.Outcome != jobs.Full || b.Count(jobs.Failed) != 1 {
+		t.Errorf("replied %+v", r)
+	}
+}
