@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/flush"
 	"github.com/sluicegate/sluice/internal/learn"
 )
 
@@ -42,6 +44,7 @@ With --arrivals, which may be repeated, it is your traffic that is played instea
 // evalOptions are the flags of eval.
 type evalOptions struct {
 	json, quick bool
+	policy      string
 	plots       string
 	seeds       int
 	arrivals    []string
@@ -58,11 +61,12 @@ func newEval() *cobra.Command {
 		Use:     "eval",
 		Short:   "Compare flush policies in a simulation",
 		Long:    evalHelp,
-		Example: "  sluice eval --quick\n  sluice eval --arrivals trace:arrivals.csv --call-cost 25ms --relaxed --latency 40ms",
+		Example: "  sluice eval --quick\n  sluice eval --policy mine.json\n  sluice eval --arrivals trace:arrivals.csv --call-cost 25ms --relaxed --latency 40ms",
 		Args:    noArgs,
 		RunE:    fails(func(cmd *cobra.Command) error { return evaluate(cmd, &o) }),
 	}
 	flags := cmd.Flags()
+	flags.StringVar(&o.policy, "policy", "", "the learned policy is that of this `file`, of sluice train, and not the one in the program")
 	flags.BoolVar(&o.json, "json", false, "write the results as JSON instead")
 	flags.StringVar(&o.plots, "plots", "", "write plots into this `directory`, as SVG")
 	flags.IntVar(&o.seeds, "seeds", 20, "play this `many` pieces of traffic in each cell")
@@ -105,7 +109,11 @@ func (o *evalOptions) evaluation(cmd *cobra.Command) (*learn.Evaluation, error) 
 	if o.seeds < 1 || o.seeds > 10_000 {
 		return nil, usagef("--seeds: expected 1 to 10000, got %d", o.seeds)
 	}
-	e := &learn.Evaluation{Contenders: learn.Rules(), Seeds: o.seeds, Workers: runtime.NumCPU()}
+	learned, err := o.learned()
+	if err != nil {
+		return nil, err
+	}
+	e := &learn.Evaluation{Contenders: append(learn.Rules(), learned), Seeds: o.seeds, Workers: runtime.NumCPU()}
 	if o.quick {
 		e.Requests = 4000
 		if !cmd.Flags().Changed("seeds") {
@@ -116,9 +124,25 @@ func (o *evalOptions) evaluation(cmd *cobra.Command) (*learn.Evaluation, error) 
 		e.Cells = append(learn.Seen(), learn.Unseen()...)
 		return e, nil
 	}
-	var err error
 	e.Cells, err = o.cells()
 	return e, err
+}
+
+// learned is the learned policy.
+func (o *evalOptions) learned() (learn.Contender, error) {
+	net := flush.Default()
+	if o.policy != "" {
+		f, err := os.Open(o.policy)
+		if err != nil {
+			return learn.Contender{}, err
+		}
+		defer f.Close()
+		if net, err = flush.Load(f); err != nil {
+			return learn.Contender{}, fmt.Errorf("%s: %w", o.policy, err)
+		}
+	}
+	policy := func(c *learn.Config) coalesce.Policy { return flush.PPO{Net: net, CallCost: c.CallCost} }
+	return learn.Contender{Name: "ppo", Policy: policy}, nil
 }
 
 // cells are those that the flags describe.
@@ -140,7 +164,7 @@ func (o *evalOptions) cells() ([]learn.Cell, error) {
 			if cost <= 0 {
 				return nil, usagef("--call-cost: expected more than 0, got %v", cost)
 			}
-			cells = append(cells, learn.Cell{Unseen: true, Config: learn.Config{
+			cells = append(cells, learn.Cell{Unseen: true, Group: "your traffic", Config: learn.Config{
 				Arrivals: source, Latency: latency, CallCost: cost, Hold: o.hold, MaxBatch: o.maxBatch, Relaxed: o.relaxed,
 			}})
 		}

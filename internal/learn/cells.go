@@ -12,7 +12,17 @@ type Cell struct {
 	// Unseen says that no learned policy is trained on traffic of this kind at such rates and with such bursts, see Reserved: what it does there
 	// it has not learned there.
 	Unseen bool
+	// Group is what the cell is averaged with.
+	Group string
 }
+
+// The groups of cells.
+const (
+	GroupSeen    = "seen"
+	GroupRates   = "unseen rates and bursts"
+	GroupKinds   = "other traffic, unseen"
+	GroupRelaxed = "relaxed, unseen"
+)
 
 // Reserved reports whether traffic is kept from training, because it is that of an unseen cell or near it: of the same kind, and none of its rates
 // and times differs by more than a quarter.
@@ -72,38 +82,52 @@ func Seen() []Cell {
 		Modulated{{Rate: 50, Stay: time.Second}, {Rate: 5000, Stay: 50 * time.Millisecond}},
 	} {
 		for _, ms := range []time.Duration{5, 25, 100} {
-			cells = append(cells, Cell{Config: benchmark(source, ms*time.Millisecond)})
+			cells = append(cells, Cell{Config: benchmark(source, ms*time.Millisecond), Group: GroupSeen})
 		}
 	}
 	return cells
 }
 
-// unseenCosts are the call costs of the unseen cells.
-func unseenCosts() []time.Duration {
-	return []time.Duration{10 * time.Millisecond, 50 * time.Millisecond}
+// Unseen returns the cells that no policy is trained on: as many as the seen ones that are like them, at other rates, with other bursts, and at other
+// call costs; some with traffic of other kinds; and some in which requests join calls, at various latencies.
+func Unseen() []Cell {
+	return slices.Concat(unseenRates(), unseenKinds(), unseenRelaxed())
 }
 
-// Unseen returns the cells that no policy is trained on.
-func Unseen() []Cell { return append(unseenStrict(), unseenRelaxed()...) }
-
-func unseenStrict() []Cell {
-	var cells []Cell
-	for _, source := range []Source{
-		Poisson{Rate: 20}, Poisson{Rate: 150}, Poisson{Rate: 1500},
-		Modulated{{Rate: 20, Stay: 700 * time.Millisecond}, {Rate: 2000, Stay: 30 * time.Millisecond}},
+func unseenRates() []Cell {
+	return unseen(GroupRates, []time.Duration{10, 50, 150},
+		Poisson{Rate: 20}, Poisson{Rate: 150}, Poisson{Rate: 1500}, Poisson{Rate: 3000}, unseenBursts(),
 		Modulated{{Rate: 2, Stay: 3 * time.Second}, {Rate: 200, Stay: 400 * time.Millisecond}, {Rate: 8000, Stay: 15 * time.Millisecond}},
-		Diurnal{Rate: 200, Depth: 0.95, Period: 20 * time.Second},
-		Flash{Rate: 20, Peak: 3000, Every: 10 * time.Second, Decay: 500 * time.Millisecond},
-		Pareto{Rate: 100, Alpha: 1.5},
-		LogNormal{Rate: 100, Sigma: 2},
-	} {
-		for _, cost := range unseenCosts() {
-			cells = append(cells, Cell{Config: benchmark(source, cost), Unseen: true})
-		}
-	}
+	)
+}
+
+func unseenKinds() []Cell {
+	cells := unseen(GroupKinds, []time.Duration{10, 50},
+		Diurnal{Rate: 200, Depth: 0.95, Period: 20 * time.Second}, unseenCrowds(), unseenTail(), LogNormal{Rate: 100, Sigma: 2})
 	patient := benchmark(Poisson{Rate: 80}, 400*time.Millisecond)
 	patient.Hold = 250 * time.Millisecond
-	return append(cells, Cell{Config: patient, Unseen: true})
+	return append(cells, Cell{Config: patient, Unseen: true, Group: GroupKinds})
+}
+
+func unseenBursts() Source {
+	return Modulated{{Rate: 20, Stay: 700 * time.Millisecond}, {Rate: 2000, Stay: 30 * time.Millisecond}}
+}
+
+func unseenCrowds() Source {
+	return Flash{Rate: 20, Peak: 3000, Every: 10 * time.Second, Decay: 500 * time.Millisecond}
+}
+
+func unseenTail() Source { return Pareto{Rate: 100, Alpha: 1.5} }
+
+// unseen returns a cell for each source and call cost in milliseconds.
+func unseen(group string, costs []time.Duration, sources ...Source) []Cell {
+	var cells []Cell
+	for _, source := range sources {
+		for _, cost := range costs {
+			cells = append(cells, Cell{Config: benchmark(source, cost*time.Millisecond), Unseen: true, Group: group})
+		}
+	}
+	return cells
 }
 
 func unseenRelaxed() []Cell {
@@ -115,12 +139,11 @@ func unseenRelaxed() []Cell {
 		{Poisson{Rate: 30}, Latency{Median: 35 * time.Millisecond}},
 		{Poisson{Rate: 300}, Latency{Median: 7 * time.Millisecond}},
 		{Poisson{Rate: 3000}, Latency{Median: 35 * time.Millisecond, Sigma: 0.4}},
-		{Modulated{{Rate: 20, Stay: 700 * time.Millisecond}, {Rate: 2000, Stay: 30 * time.Millisecond}}, Latency{Median: 12 * time.Millisecond, Sigma: 0.7}},
-		{Flash{Rate: 20, Peak: 3000, Every: 10 * time.Second, Decay: 500 * time.Millisecond}, Latency{Median: 15 * time.Millisecond, Capacity: 500}},
-		{Pareto{Rate: 100, Alpha: 1.5}, Latency{Median: 70 * time.Millisecond, Sigma: 0.4}},
+		{unseenBursts(), Latency{Median: 12 * time.Millisecond, Sigma: 0.7}},
+		{unseenCrowds(), Latency{Median: 15 * time.Millisecond, Capacity: 500}},
+		{unseenTail(), Latency{Median: 70 * time.Millisecond, Sigma: 0.4}},
 	} {
-		for _, cost := range unseenCosts() {
-			cell := Cell{Config: benchmark(c.source, cost), Unseen: true}
+		for _, cell := range unseen(GroupRelaxed, []time.Duration{10, 50}, c.source) {
 			cell.Latency, cell.Relaxed = c.latency, true
 			cells = append(cells, cell)
 		}

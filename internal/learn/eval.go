@@ -56,6 +56,7 @@ type Result struct {
 	Latency    string  `json:"latency"` // of the upstream, as ParseLatency understands it
 	HoldMS     float64 `json:"hold_ms"`
 	MaxBatch   int     `json:"max_batch"`
+	Group      string  `json:"group"`
 	Triple     string  `json:"triple,omitempty"` // hindsight's
 }
 
@@ -154,7 +155,7 @@ func newTally(name string, c *Cell) *tally {
 		freshness = "relaxed"
 	}
 	return &tally{r: Result{
-		Policy: name, Regime: c.Arrivals.String(), CallCostMS: millis(c.CallCost), Freshness: freshness, Unseen: c.Unseen,
+		Policy: name, Regime: c.Arrivals.String(), CallCostMS: millis(c.CallCost), Freshness: freshness, Unseen: c.Unseen, Group: c.Group,
 		Latency: c.Latency.String(), HoldMS: millis(c.Hold), MaxBatch: c.MaxBatch,
 	}}
 }

@@ -104,8 +104,9 @@ func TestReportAsJSON(t *testing.T) {
 
 // TestBars judges figures that are made up.
 func TestBars(t *testing.T) {
+	group := map[bool]string{false: learn.GroupSeen, true: learn.GroupRates}
 	cell := func(policy, regime string, unseen bool, ratio, byPolicy float64) learn.Result {
-		return learn.Result{Policy: policy, Regime: regime, Freshness: "strict", Unseen: unseen, CostRatio: ratio, ByPolicy: byPolicy}
+		return learn.Result{Policy: policy, Regime: regime, Freshness: "strict", Unseen: unseen, Group: group[unseen], CostRatio: ratio, ByPolicy: byPolicy}
 	}
 	r := &learn.Report{Cells: []learn.Result{
 		cell("balance", "poisson:5/s", false, 1.4, 1), cell("immediate", "poisson:5/s", false, 2, 1), cell("hindsight", "poisson:5/s", false, 1.2, 1),

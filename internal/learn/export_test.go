@@ -7,5 +7,5 @@ func HindsightCost(h Hindsight, cfg *Config, t *Traffic) float64 {
 
 // MeanRatio is the geometric mean of the policy's costs over those of the best schedules.
 func MeanRatio(r *Report, policy string) float64 {
-	return r.geometricMean(policy, func(*Result) bool { return true })
+	return r.geometricMean(policy, everywhere)
 }

@@ -14,7 +14,7 @@ import (
 // WriteCells draws the cost of each policy in each cell of the report, over that of the clairvoyant.
 func (r *Report) WriteCells(w io.Writer) error {
 	const row, left, width = 15.0, 330.0, 640.0
-	rows := r.of(ClairvoyantName, func(*Result) bool { return true })
+	rows := r.of(ClairvoyantName, everywhere)
 	height := row * float64(len(rows))
 	s := &svg{width: left + width + 30, height: height + 90}
 	f := &frame{svg: s, left: left, top: 40, width: width, height: height,

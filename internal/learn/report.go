@@ -53,21 +53,22 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return tw.Flush()
 }
 
-// A group is cells whose costs are averaged.
-type group struct {
-	name string
-	in   func(*Result) bool
+// groups returns the groups of cells, in their order.
+func (r *Report) groups() []string {
+	var names []string
+	for i := range r.Cells {
+		if !slices.Contains(names, r.Cells[i].Group) {
+			names = append(names, r.Cells[i].Group)
+		}
+	}
+	return names
 }
 
-func groups() []group {
-	strict := func(r *Result) bool { return r.Freshness == "strict" }
-	return []group{
-		{"seen, strict", func(r *Result) bool { return !r.Unseen && strict(r) }},
-		{"unseen, strict", func(r *Result) bool { return r.Unseen && strict(r) }},
-		{"unseen, relaxed", func(r *Result) bool { return r.Unseen && !strict(r) }},
-		{"all", func(*Result) bool { return true }},
-	}
+func inGroup(name string) func(*Result) bool {
+	return func(r *Result) bool { return r.Group == name }
 }
+
+func everywhere(*Result) bool { return true }
 
 // of returns the results of the policy in the cells of a group.
 func (r *Report) of(policy string, in func(*Result) bool) []*Result {
@@ -103,23 +104,28 @@ func (r *Report) policies() []string {
 func (r *Report) WriteSummary(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(tw, "geometric mean (worst)\t")
-	all := groups()
-	for _, g := range all {
-		fmt.Fprintf(tw, "%s: %d\t", g.name, len(r.of(ClairvoyantName, g.in)))
+	groups := r.groups()
+	for _, g := range groups {
+		fmt.Fprintf(tw, "%s: %d\t", g, len(r.of(ClairvoyantName, inGroup(g))))
 	}
-	fmt.Fprintln(tw)
+	fmt.Fprintf(tw, "all: %d\t\n", len(r.of(ClairvoyantName, everywhere)))
 	for _, policy := range r.policies() {
 		fmt.Fprintf(tw, "%s\t", policy)
-		for _, g := range all {
-			worst := 0.0
-			for _, c := range r.of(policy, g.in) {
-				worst = max(worst, c.CostRatio)
-			}
-			fmt.Fprintf(tw, "%.3f (%.2f)\t", r.geometricMean(policy, g.in), worst)
+		for _, g := range groups {
+			r.writeMean(tw, policy, inGroup(g))
 		}
+		r.writeMean(tw, policy, everywhere)
 		fmt.Fprintln(tw)
 	}
 	return tw.Flush()
+}
+
+func (r *Report) writeMean(w io.Writer, policy string, in func(*Result) bool) {
+	worst := 0.0
+	for _, c := range r.of(policy, in) {
+		worst = max(worst, c.CostRatio)
+	}
+	fmt.Fprintf(w, "%.3f (%.2f)\t", r.geometricMean(policy, in), worst)
 }
 
 // A Bar is something that a learned policy is to reach.
@@ -142,17 +148,20 @@ func (b Bar) Met() bool {
 // Bars returns what the policy is to reach, of which the cells are in the report.
 func (r *Report) Bars(policy string) []Bar {
 	var bars []Bar
-	for _, g := range groups()[:2] {
-		if m := r.geometricMean(policy, g.in); m > 0 {
-			bars = append(bars, Bar{Name: "geometric mean of the cost over the best, " + g.name, Value: m, Limit: 1.22})
+	for _, g := range []string{GroupSeen, GroupRates} {
+		if m := r.geometricMean(policy, inGroup(g)); m > 0 {
+			bars = append(bars, Bar{Name: "geometric mean of the cost over the best: " + g, Value: m, Limit: 1.22})
 		}
 	}
 	bars = append(bars, r.worst(policy, Bar{Name: "worst cell, over the better of balance and immediate", Limit: 1.03},
-		func(*Result) bool { return true }, "balance", "immediate"))
-	bars = append(bars, r.worst(policy, Bar{Name: "worst cell of random arrivals, over the best in hindsight", Limit: 1.05},
-		func(c *Result) bool { return strings.HasPrefix(c.Regime, "poisson:") }, HindsightName))
+		everywhere, "balance", "immediate"))
+	random := r.worst(policy, Bar{Name: "worst cell of random arrivals, over the best in hindsight", Limit: 1.05},
+		func(c *Result) bool { return strings.HasPrefix(c.Regime, "poisson:") }, HindsightName)
+	if random.Where != "" {
+		bars = append(bars, random)
+	}
 	var shares []float64
-	for _, c := range r.of(policy, func(*Result) bool { return true }) {
+	for _, c := range r.of(policy, everywhere) {
 		shares = append(shares, 100*c.ByPolicy)
 	}
 	return append(bars, Bar{Name: "share of the flushes that the policy decides, in percent, mean of the cells", Value: mean(shares), Limit: 90, Least: true})
