@@ -58,20 +58,25 @@ func (h Hindsight) after(size int, waiting, quiet time.Duration) time.Duration {
 	return min(h.Gap-quiet, budget)
 }
 
-// cost is what the rule costs in the setting, as Run says, but much sooner: nothing is learned on the way, and no state made.
-func (h Hindsight) cost(cfg *Config, t *Traffic) (cost time.Duration) {
+// cost is what the rule costs in the setting, as Run says, but much sooner: nothing is learned on the way, and no state made. As soon as it is
+// least or more it returns never. It also returns how many waiters the largest slot had until then.
+func (h Hindsight) cost(cfg *Config, t *Traffic, least time.Duration) (cost time.Duration, largest int) {
 	for i := 0; i < len(t.Times); {
-		waited, then := h.slot(cfg, t, i)
-		cost += cfg.CallCost + waited
+		waited, size, then := h.slot(cfg, t, i)
+		if cost += cfg.CallCost + waited; cost >= least {
+			return never, largest
+		}
+		largest = max(largest, size)
 		i = then
 	}
-	return cost
+	return cost, largest
 }
 
-// slot returns what the waiters of the slot that arrival i opens wait, and which arrival opens the next.
-func (h Hindsight) slot(cfg *Config, t *Traffic, i int) (waited time.Duration, next int) {
+// slot returns what those wait whom the slot that arrival i opens answers, how many were in it, and which arrival opens the next.
+func (h Hindsight) slot(cfg *Config, t *Traffic, i int) (waited time.Duration, size, next int) {
 	opened := t.Times[i]
-	now, size := opened, 1
+	now := opened
+	size = 1
 	for next = i + 1; ; next++ {
 		serve := now
 		if (cfg.MaxBatch == 0 || size < cfg.MaxBatch) && now-opened < cfg.Hold {
@@ -89,14 +94,14 @@ func (h Hindsight) slot(cfg *Config, t *Traffic, i int) (waited time.Duration, n
 		size++
 	}
 	if !cfg.Relaxed {
-		return waited, next
+		return waited, size, next
 	}
 	end := now + t.Calls[i]
 	waited += time.Duration(size) * t.Calls[i]
 	for ; next < len(t.Times) && t.Times[next] <= end; next++ {
 		waited += end - t.Times[next]
 	}
-	return waited, next
+	return waited, size, next
 }
 
 // BestHindsight returns the triple that costs least, in the sum over all pieces of traffic. It tries a grid, and then the neighbourhood of the
@@ -105,11 +110,15 @@ func BestHindsight(cfg Config, traffic []Traffic) Hindsight {
 	sample := traffic[:min(len(traffic), coarseSample)]
 	var best Hindsight
 	least := never
-	for _, n := range sizes() {
-		for _, gap := range parts(cfg.Hold) {
-			for _, budget := range parts(4 * cfg.CallCost) {
-				h := Hindsight{N: n, Gap: gap, Budget: budget}
-				if c := h.total(&cfg, sample); c < least {
+	for _, gap := range parts(cfg.Hold) {
+		for _, budget := range parts(4 * cfg.CallCost) {
+			h := Hindsight{N: noSize, Gap: gap, Budget: budget}
+			_, largest := h.total(&cfg, sample, never)
+			for _, h.N = range sizes() {
+				if h.N > largest && h.N < noSize {
+					continue // it makes no difference
+				}
+				if c, _ := h.total(&cfg, sample, least); c < least {
 					best, least = h, c
 				}
 			}
@@ -138,21 +147,27 @@ func parts(d time.Duration) []time.Duration {
 	return all
 }
 
-func (h Hindsight) total(cfg *Config, traffic []Traffic) (cost time.Duration) {
+// total is the cost of all pieces, or never if it is least or more.
+func (h Hindsight) total(cfg *Config, traffic []Traffic, least time.Duration) (cost time.Duration, largest int) {
 	for i := range traffic {
-		cost += h.cost(cfg, &traffic[i])
+		c, size := h.cost(cfg, &traffic[i], least-cost)
+		if c == never {
+			return never, largest
+		}
+		cost += c
+		largest = max(largest, size)
 	}
-	return cost
+	return cost, largest
 }
 
 // refined goes from the rule to better ones nearby, in ever smaller steps, on all the traffic.
 func (h Hindsight) refined(cfg *Config, traffic []Traffic) Hindsight {
-	least := h.total(cfg, traffic)
+	least, _ := h.total(cfg, traffic, never)
 	for _, step := range []float64{1.5, 1.25, 1.1} {
 		for range 4 {
 			before := least
 			for _, near := range h.near(step) {
-				if c := near.total(cfg, traffic); c < least {
+				if c, _ := near.total(cfg, traffic, least); c < least {
 					h, least = near, c
 				}
 			}
