@@ -77,6 +77,10 @@ soak: ## a million requests, aborted connections, nodes killed and power cut: no
 .PHONY: bench
 bench: ## make every comparison in one run, and write bench/RESULTS.md and its plots (needs nginx, wrk, varnish, haproxy, redis-server; 25 minutes)
 	$(GO) run ./bench/report
+.PHONY: cluster
+cluster: build ## run nginx, Redis, three NATS servers and three nodes of sluice store; CLUSTER="-restart 5s" passes flags (needs nginx and redis-server)
+	@$(GO) build -o bin/cluster ./deploy/cluster
+	@./bin/cluster -sluice bin/sluice $(CLUSTER)
 
 .PHONY: bench-proxy
 bench-proxy: ## compare with nginx as a reverse proxy (needs nginx and wrk)

@@ -86,6 +86,11 @@ var allowed = map[string][]string{
 	"internal/storage": {"gcra", "internal/config", "internal/datadir", "internal/http1", "internal/jobs", "internal/journal", "internal/limit", "internal/objects", "internal/ordered", "internal/problem", "internal/quota", "internal/rate"},
 	"internal/market":  {"book", "internal/datadir", "internal/http1", "internal/journal", "internal/problem"},
 
+	// around a cluster
+	"deploy":         {},
+	"deploy/cluster": {"deploy"},
+	"deploy/probe":   {},
+
 	"cmd/sluice":       {"anything"},
 	"examples/counter": {"window"},
 }
