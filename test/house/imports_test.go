@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/grpcserver": {},
 	"internal/objects":    {},
 	"internal/jobs":       {"internal/journal"},
+	"internal/ordered":  {},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
@@ -82,9 +83,9 @@ var allowed = map[string][]string{
 	// services of their own, on the libraries
 	"internal/counter": {"internal/http1", "window"},
 	"internal/quota":   {"internal/ordered"},
-	"internal/ordered": {},
 	"internal/storage": {"gcra", "internal/config", "internal/datadir", "internal/http1", "internal/jobs", "internal/journal", "internal/limit", "internal/objects", "internal/ordered", "internal/problem", "internal/quota", "internal/rate"},
 	"internal/market":  {"book", "internal/datadir", "internal/http1", "internal/journal", "internal/problem"},
+		"internal/objects", "internal/ordered", "internal/problem", "internal/quota", "internal/rate"},
 
 	// around a cluster
 	"deploy":         {},
