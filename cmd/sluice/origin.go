@@ -31,6 +31,7 @@ SHA-256 of the body of the request if it had one. The query of a request asks fo
   ?cache=VALUE  send this Cache-Control field
   ?sse=N        send N server-sent events, one each ?interval=D (default 100ms)
   ?headers=1    list in the JSON body the header fields as they arrived
+  ?echo=1       the body of the request instead, of 1 MiB at most
 
   /healthz             answers at once, whatever --latency, --jitter and --fail say
   /_origin/stats       how many requests it served, and the largest number in flight at once, in all and by path

@@ -13,6 +13,7 @@ import (
 
 const (
 	maxBytes      = 1 << 40
+	maxEcho       = 1 << 20
 	maxEvents     = 1_000_000
 	eventInterval = 100 * time.Millisecond
 )
@@ -27,6 +28,7 @@ type ask struct {
 	cache    string        // Cache-Control, if not empty; safe to write into a header
 	chunked  bool
 	headers  bool
+	echo     bool // answer with the body of the request
 }
 
 // inChunks, given to fasthttp as the length of a body, has it sent in chunks.
@@ -62,6 +64,7 @@ func parseAsk(query *fasthttp.Args) (ask, error) {
 		{"cache", func(v string) (err error) { a.cache, err = parseFieldValue(v); return }},
 		{"chunked", func(v string) (err error) { a.chunked, err = parseBool(v); return }},
 		{"headers", func(v string) (err error) { a.headers, err = parseBool(v); return }},
+		{"echo", func(v string) (err error) { a.echo, err = parseBool(v); return }},
 	} {
 		if !query.Has(param.name) {
 			continue

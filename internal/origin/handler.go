@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 
@@ -29,6 +28,7 @@ type answer struct {
 type received struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"` // in hexadecimal
+	text   []byte // the first maxEcho+1 bytes, if they are asked for
 }
 
 // handle answers one request. fasthttp runs it on the goroutine of the connection.
@@ -59,13 +59,16 @@ func pathOf(ctx *fasthttp.RequestCtx) string {
 // visit reads a request and prepares its response. It reports whether leave has been handed to a body that is written
 // after the handler has returned.
 func (s *Server) visit(ctx *fasthttp.RequestCtx, path string, leave func()) (handed bool) {
-	got, err := s.drain(ctx)
-	if err != nil {
-		refuse(ctx, fasthttp.StatusBadRequest, err)
+	a, err := parseAsk(ctx.QueryArgs())
+	got, broken := s.drain(ctx, a.echo)
+	if broken != nil {
+		refuse(ctx, fasthttp.StatusBadRequest, broken)
 		ctx.SetConnectionClose() // where the next request begins is unknown
 		return false
 	}
-	a, err := parseAsk(ctx.QueryArgs())
+	if err == nil && a.echo && (got == nil || len(got.text) > maxEcho) {
+		err = fmt.Errorf("query parameter echo: expected a body of at most %d bytes", maxEcho)
+	}
 	if err == nil && !ctx.Request.Header.IsHTTP11() && (a.chunked || a.events >= 0) {
 		err = errors.New("query parameters chunked and sse need HTTP/1.1")
 	}
@@ -103,6 +106,10 @@ func (s *Server) respond(ctx *fasthttp.RequestCtx, a ask, body answer, leave fun
 	case a.events >= 0:
 		ctx.SetContentType("text/event-stream")
 		return stream(ctx, &events{total: a.events, interval: a.interval, pause: s.pause, done: leave}, inChunks)
+	case a.echo:
+		ctx.SetContentTypeBytes(ctx.Request.Header.ContentType())
+		ctx.Response.SetBodyRaw(body.Received.text)
+		return false
 	case a.bytes >= 0:
 		ctx.SetContentType("application/octet-stream")
 		return stream(ctx, &filler{size: a.bytes, done: leave}, a.framing(int(a.bytes)))
@@ -130,31 +137,43 @@ func stream(ctx *fasthttp.RequestCtx, body io.Reader, length int) bool {
 	return true
 }
 
-// drain reads the body of the request to its end; nil if it has none.
-func (s *Server) drain(ctx *fasthttp.RequestCtx) (*received, error) {
+// drain reads the body of the request to its end, and keeps the beginning of it if asked to; nil if it has none.
+func (s *Server) drain(ctx *fasthttp.RequestCtx, keep bool) (*received, error) {
 	body, length := ctx.RequestBodyStream(), int64(ctx.Request.Header.ContentLength())
 	if body == nil || length == 0 {
 		return nil, nil
 	}
-	digest := sha256.New()
-	n, err := s.digest(digest, body)
+	digest, kept := sha256.New(), &beginning{}
+	var w io.Writer = digest
+	if keep {
+		w = io.MultiWriter(digest, kept)
+	}
+	n, err := s.digest(w, body)
 	if err == nil && length > 0 && n != length {
 		err = io.ErrUnexpectedEOF // fasthttp reports the end of the connection like the end of the body
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the body of the request broke off after %d bytes: %w", n, err)
 	}
-	return &received{n, hex.EncodeToString(digest.Sum(nil))}, nil
+	return &received{n, hex.EncodeToString(digest.Sum(nil)), kept.text}, nil
 }
 
-// digest copies body to h through a buffer that requests share. Reading goes on to the first io.EOF and not beyond:
+// beginning keeps the first maxEcho+1 bytes that are written to it: one more than are sent back, to tell that there were more.
+type beginning struct{ text []byte }
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.text = append(b.text, p[:min(len(p), maxEcho+1-len(b.text))]...)
+	return len(p), nil
+}
+
+// digest copies body to w through a buffer that requests share. Reading goes on to the first io.EOF and not beyond:
 // after it, fasthttp's stream would take the next request for a chunk.
-func (s *Server) digest(h hash.Hash, body io.Reader) (n int64, err error) {
+func (s *Server) digest(w io.Writer, body io.Reader) (n int64, err error) {
 	buf := s.buffers.Get().(*[drainBuffer]byte)
 	defer s.buffers.Put(buf)
 	for {
 		m, err := body.Read(buf[:])
-		h.Write(buf[:m])
+		w.Write(buf[:m]) // never fails: hashes, and memory
 		n += int64(m)
 		if err == io.EOF {
 			return n, nil
@@ -177,7 +196,7 @@ func fields(block []byte) [][2]string {
 
 // control answers the paths below /_origin/.
 func (s *Server) control(ctx *fasthttp.RequestCtx, path string) {
-	if _, err := s.drain(ctx); err != nil {
+	if _, err := s.drain(ctx, false); err != nil {
 		refuse(ctx, fasthttp.StatusBadRequest, err)
 		ctx.SetConnectionClose()
 		return

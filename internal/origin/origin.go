@@ -11,12 +11,13 @@
 //	sse=N             N server-sent events instead, at most a million
 //	interval=D        the time between two of them, 100ms if absent, at most 10m
 //	headers=1         the JSON body lists the header fields as they arrived
+//	echo=1            the body of the request instead, which must have one, of 1 MiB at most
 //
 // The first value counts where a parameter is repeated; other parameters mean nothing. A value that cannot be used is
 // answered with 400 and a JSON body {"error": …}.
 //
 // A body of the request is read as a stream before the answer begins; its length and its SHA-256 are in the JSON body.
-// Nothing is held whole in either direction. The bytes that bytes=N sends repeat one line of 64 characters, the last of them a newline.
+// Nothing but an echo is held whole. The bytes that bytes=N sends repeat one line of 64 characters, the last of them a newline.
 //
 // A status of 101 to 199 goes out as it is, without a body, and closes the connection: it is what a broken server does.
 //

@@ -300,6 +300,7 @@ func TestBadParameters(t *testing.T) {
 		{"sse=1&interval=-1s", "parameter interval="},
 		{"sse=1&bytes=1", "exclude each other"},
 		{"chunked=maybe", "expected 1 or 0"},
+		{"echo=maybe", "expected 1 or 0"},
 		{"cache=a%0d%0aSet-Cookie:%20x=1", "printable ASCII"},
 		{"cache=a%0aX:%20y", "printable ASCII"},
 		{"cache=a%0dX:%20y", "printable ASCII"},
@@ -332,6 +333,21 @@ func TestRequestHeadersAreListed(t *testing.T) {
 	want := "[[Host o] [x-lOWER a: b] [X-Twice 1] [X-Twice 2] [X-Empty ] [Connection close]]"
 	if got := fmt.Sprint(decode(t, body).Headers); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestEcho(t *testing.T) {
+	w := start(t, origin.Options{})
+	for _, text := range []string{"[1,2]", strings.Repeat("x", 1<<20)} {
+		resp, got := w.do("POST", "/?echo=1&status=201", strings.NewReader(text))
+		if resp.StatusCode != 201 || got != text {
+			t.Errorf("%d bytes: %d with %d bytes", len(text), resp.StatusCode, len(got))
+		}
+	}
+	for _, text := range []string{"", strings.Repeat("x", 1<<20+1)} {
+		if resp, got := w.do("POST", "/?echo=1", strings.NewReader(text)); resp.StatusCode != 400 || !strings.Contains(got, "at most 1048576 bytes") {
+			t.Errorf("%d bytes: %d %.100q", len(text), resp.StatusCode, got)
+		}
 	}
 }
 
