@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"internal/grpcserver": {},
 	"internal/objects":    {},
 	"internal/jobs":       {"internal/journal"},
-	"internal/ordered":  {},
+	"internal/ordered":    {},
 
 	// limits that nodes share
 	"internal/lease":      {"gcra"},
@@ -85,7 +85,6 @@ var allowed = map[string][]string{
 	"internal/quota":   {"internal/ordered"},
 	"internal/storage": {"gcra", "internal/config", "internal/datadir", "internal/http1", "internal/jobs", "internal/journal", "internal/limit", "internal/objects", "internal/ordered", "internal/problem", "internal/quota", "internal/rate"},
 	"internal/market":  {"book", "internal/datadir", "internal/http1", "internal/journal", "internal/problem"},
-		"internal/objects", "internal/ordered", "internal/problem", "internal/quota", "internal/rate"},
 
 	// around a cluster
 	"deploy":         {},
