@@ -236,6 +236,7 @@ func TestGateway(t *testing.T) {
 	if status, _ = ask(t, "POST", gateway+"/die", strings.NewReader("{}")); status != 502 {
 		t.Errorf("a POST whose node broke off: %d, want 502", status)
 	}
+	await(t, "word of it from a node", func() bool { return p.stderr.count("| POST /die") > 0 })
 	if n := p.stderr.count("| POST /die"); n != 1 {
 		t.Errorf("it was sent to %d nodes, want 1", n)
 	}
@@ -245,6 +246,7 @@ func TestGateway(t *testing.T) {
 		return p.stderr.count("| GET /die") == before+3
 	})
 	await(t, "an answer that is an answer", func() bool { status, _ := ask(t, "GET", gateway+"/unavailable", nil); return status == 503 })
+	await(t, "word of it from a node", func() bool { return p.stderr.count("| GET /unavailable") > 0 })
 	if n := p.stderr.count("| GET /unavailable"); n != 1 {
 		t.Errorf("a 503 was asked for %d times, want once", n)
 	}
