@@ -149,6 +149,9 @@ func (l *Layer) flat(inputs int) (weights []float32, err error) {
 // Training returns how the policy was made.
 func (n *Network) Training() Training { return n.training }
 
+// WithTraining returns the same network, made as t says.
+func (n *Network) WithTraining(t Training) *Network { return &Network{layers: n.layers, training: t} }
+
 // Write writes the policy file that [Load] reads.
 func (n *Network) Write(w io.Writer) error {
 	f := file{Format: format, Version: version, Training: n.training}
