@@ -47,7 +47,7 @@ func TestReproducible(t *testing.T) {
 	o.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
 	ctx, cancel := context.WithCancel(t.Context())
 	o.Notes = func(p Progress) {
-		if p.Step > few/2 {
+		if p.Step > few*2/3 {
 			cancel()
 		}
 	}
@@ -72,7 +72,7 @@ func TestOtherCheckpoint(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "checkpoint")
 	ctx, cancel := context.WithCancel(t.Context())
 	o := Options{Steps: few, Seed: 5, Checkpoint: name, Notes: func(p Progress) {
-		if p.Step > few/2 {
+		if p.Step > few*2/3 {
 			cancel()
 		}
 	}}
