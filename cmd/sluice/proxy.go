@@ -13,7 +13,8 @@ A GET waits for others like it, for --batch-timeout or until they are --max-batc
 call answers all of them. What may be shared follows RFC 9111: nothing with Authorization or Cookie, no answer that is private or sets a
 cookie. Every other request passes at once.
 
-Policies: timer waits for the batch timeout; immediate does not wait, and shares calls under way if --freshness is relaxed; size waits for a full
+Policies: ppo, the default, has learned from much traffic when to send, for what a call is worth: --call-cost; --policy-file is one
+that sluice train has written. timer waits for the batch timeout; immediate does not wait, and shares calls under way if --freshness is relaxed; size waits for a full
 batch; balance sends when the requests have together waited as long as --call-cost; threshold expects the rate of requests to stay
 what it is, and waits for as many as are worth it; remote asks another program over gRPC, such as sluice agent, at --agent.
 
@@ -47,8 +48,9 @@ func newProxy() *cobra.Command {
 	flags.StringVar(&p.MaxConnections, "max-connections", "1000", "serve at most this `number` of connections at once; more wait")
 	flags.StringVar(&p.Hold, "batch-timeout", "50ms", "a request waits for others at most for this `duration`")
 	flags.StringVar(&p.MaxBatch, "max-batch-size", "128", "at most this `number` of requests wait for one call")
-	flags.StringVar(&p.Policy, "policy", "timer", "when to send within these bounds: timer, immediate, size, balance, threshold or remote")
-	flags.StringVar(&p.CallCost, "call-cost", "25ms", "balance, threshold, remote: a call saved is worth this `duration` of one request's waiting")
+	flags.StringVar(&p.Policy, "policy", "ppo", "when to send within these bounds: ppo, timer, immediate, size, balance, threshold or remote")
+	flags.StringVar(&p.CallCost, "call-cost", "25ms", "ppo, balance, threshold, remote: a call saved is worth this `duration` of one request's waiting")
+	flags.StringVar(&p.PolicyFile, "policy-file", "", "ppo: the `file` of another policy than the program's own, as sluice train writes it")
 	flags.StringVar(&p.Agent, "agent", "", "remote: `address` of the program that decides, such as 127.0.0.1:50051")
 	flags.StringVar(&p.AgentTimeout, "agent-timeout", "5ms", "remote: decide without it after this `duration`")
 	flags.StringVar(&p.Freshness, "freshness", "strict", "strict, or relaxed: calls under way answer requests that come later, too")

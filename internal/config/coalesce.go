@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluicegate/sluice/flush"
 )
 
 // Coalesce says how requests that ask for the same share one call.
@@ -12,10 +14,15 @@ type Coalesce struct {
 	Hold Duration `yaml:"hold"`
 	// MaxBatch is how many requests wait for one call to be sent at most, 1 to 100000. Default 128.
 	MaxBatch int `yaml:"max_batch"`
-	// Policy says when to send within these bounds. Default timer.
+	// Policy says when to send within these bounds. Default ppo.
 	Policy FlushPolicy `yaml:"policy"`
 	// CallCost is what a call is worth: how long one request may wait to save one. 1us to 1h, default 25ms.
 	CallCost Duration `yaml:"call_cost"`
+	// PolicyFile is what sluice train wrote, for the policy ppo; a relative path is relative to the directory of the configuration file. Default "":
+	// the policy in the program.
+	PolicyFile string `yaml:"policy_file"`
+	// Network is what PolicyFile holds; nil without one.
+	Network *flush.Network `yaml:"-"`
 	// Agent is the host:port of the program that decides, over gRPC, with the policy remote. Default "".
 	Agent string `yaml:"agent"`
 	// AgentTimeout is how long that may take; then a policy of ours decides. 100us to 10s, default 5ms.
@@ -40,11 +47,12 @@ const (
 	PolicySize      FlushPolicy = "size"      // when the batch is full
 	PolicyBalance   FlushPolicy = "balance"   // when they have waited for as long, together, as a call is worth
 	PolicyThreshold FlushPolicy = "threshold" // when they are as many as the rate of arrivals makes worthwhile
+	PolicyPPO       FlushPolicy = "ppo"       // when a network that has learned from much traffic says so
 	PolicyRemote    FlushPolicy = "remote"    // when the agent says so
 )
 
 func (FlushPolicy) values() []string {
-	return []string{"immediate", "timer", "size", "balance", "threshold", "remote"}
+	return []string{"immediate", "timer", "size", "balance", "threshold", "ppo", "remote"}
 }
 
 // Freshness is how old an answer may be when it is shared.
@@ -60,7 +68,7 @@ func (Freshness) values() []string { return []string{"strict", "relaxed"} }
 
 func (c *Coalesce) defaults() {
 	*c = Coalesce{
-		Hold: 50 * time.Millisecond, MaxBatch: 128, Policy: PolicyTimer, CallCost: 25 * time.Millisecond, AgentTimeout: agentTimeout,
+		Hold: 50 * time.Millisecond, MaxBatch: 128, Policy: PolicyPPO, CallCost: 25 * time.Millisecond, AgentTimeout: agentTimeout,
 		Freshness: Strict,
 	}
 }
@@ -70,6 +78,7 @@ const maxShareBy = 16
 
 func (c *Coalesce) validate(at *node, r *report) {
 	r.flush(at, c.Hold, c.CallCost)
+	r.policyFile(at, c.Policy, c.PolicyFile)
 	r.agent(at, c.Policy, c.Agent, c.AgentTimeout)
 	r.between(at.get("max_batch"), c.MaxBatch, 1, 100_000)
 	r.shareBy(at.get("share_by"), c.ShareBy)
@@ -85,6 +94,13 @@ func (c *Coalesce) validate(at *node, r *report) {
 func (r *report) flush(at *node, hold, callCost Duration) {
 	r.durationBetween(at.get("hold"), hold, 0, time.Minute)
 	r.durationBetween(at.get("call_cost"), callCost, time.Microsecond, time.Hour)
+}
+
+// policyFile reports a file that nobody reads.
+func (r *report) policyFile(at *node, policy FlushPolicy, name string) {
+	if name != "" && policy != PolicyPPO {
+		r.errorf(at.get("policy_file"), "read for the policy ppo alone, and the policy is %s", policy)
+	}
 }
 
 // agentTimeout is the default: several times what a program on the same machine takes.
@@ -110,10 +126,15 @@ type Merge struct {
 	Hold Duration `yaml:"hold"`
 	// MaxBatch is how many requests make one call at most, 1 to 10000. Default 32.
 	MaxBatch int `yaml:"max_batch"`
-	// Policy says when to send within these bounds. Default timer.
+	// Policy says when to send within these bounds. Default ppo.
 	Policy FlushPolicy `yaml:"policy"`
 	// CallCost is what a call is worth: how long one request may wait to save one. 1us to 1h, default 50ms.
 	CallCost Duration `yaml:"call_cost"`
+	// PolicyFile is what sluice train wrote, for the policy ppo; a relative path is relative to the directory of the configuration file. Default "":
+	// the policy in the program.
+	PolicyFile string `yaml:"policy_file"`
+	// Network is what PolicyFile holds; nil without one.
+	Network *flush.Network `yaml:"-"`
 	// Agent is the host:port of the program that decides, over gRPC, with the policy remote. Default "".
 	Agent string `yaml:"agent"`
 	// AgentTimeout is how long that may take; then a policy of ours decides. 100us to 10s, default 5ms.
@@ -139,13 +160,14 @@ func (MergeOnError) values() []string { return []string{"each", "fail"} }
 
 func (m *Merge) defaults() {
 	*m = Merge{
-		Hold: 10 * time.Millisecond, MaxBatch: 32, Policy: PolicyTimer, CallCost: 50 * time.Millisecond, AgentTimeout: agentTimeout,
+		Hold: 10 * time.Millisecond, MaxBatch: 32, Policy: PolicyPPO, CallCost: 50 * time.Millisecond, AgentTimeout: agentTimeout,
 		OnError: MergeFail, MaxItem: MiB,
 	}
 }
 
 func (m *Merge) validate(at *node, r *report) {
 	r.flush(at, m.Hold, m.CallCost)
+	r.policyFile(at, m.Policy, m.PolicyFile)
 	r.agent(at, m.Policy, m.Agent, m.AgentTimeout)
 	r.between(at.get("max_batch"), m.MaxBatch, 1, 10_000)
 	r.sizeBetween(at.get("max_item"), m.MaxItem, 1, 16*MiB)

@@ -126,6 +126,8 @@ func Parse(name string, data []byte, env func(string) (string, bool), readFile f
 		}
 		keys := keyFiles{dir: filepath.Dir(name), env: env, read: readFile, report: r}
 		keys.load(c.Identify.Sources, root.get("identify").get("sources"))
+		policies := policyFiles{dir: filepath.Dir(name), read: readFile, report: r}
+		policies.load(c.Routes, root.get("routes"))
 	}
 	if len(r.errs) > 0 {
 		return nil, r.errs.sorted()

@@ -46,10 +46,13 @@ func TestDocsExample(t *testing.T) {
 		t.Fatalf("docs/config.md has %d blocks of YAML, want sluice.yaml and keys.yaml", len(blocks))
 	}
 	_, err := config.Parse("sluice.yaml", []byte(blocks[0]), nil, func(path string) ([]byte, error) {
-		if path != "keys.yaml" {
-			return nil, fs.ErrNotExist
+		switch path {
+		case "keys.yaml":
+			return []byte(blocks[1]), nil
+		case "policy.json":
+			return os.ReadFile("../../flush/policy.json")
 		}
-		return []byte(blocks[1]), nil
+		return nil, fs.ErrNotExist
 	})
 	if err != nil {
 		t.Error(err)

@@ -12,6 +12,7 @@ func Single(upstream, listen, admin string) (*Config, error) {
 type Preset struct {
 	Upstream, Listen, Admin, MaxConnections     string
 	Hold, MaxBatch, Policy, CallCost, Freshness string
+	PolicyFile                                  string // none: the policy in the program
 	Agent, AgentTimeout                         string // none of them: nobody else decides
 	TTL                                         string // 0 keeps no answers
 }
@@ -27,6 +28,7 @@ func Proxy(p *Preset) (*Config, error) {
 	s.set(coalesce, "policy", "policy", p.Policy)
 	s.set(coalesce, "call_cost", "call-cost", p.CallCost)
 	s.set(coalesce, "freshness", "freshness", p.Freshness)
+	s.set(coalesce, "policy_file", "policy-file", p.PolicyFile)
 	s.set(coalesce, "agent", "agent", p.Agent)
 	s.set(coalesce, "agent_timeout", "agent-timeout", p.AgentTimeout)
 	s.route.add("coalesce", coalesce)
@@ -71,6 +73,8 @@ func (s *preset) set(to *node, key, name, value string) {
 func (s *preset) decode() (*Config, error) {
 	r, c := new(report), new(Config)
 	(&decoder{r}).value(s.root, reflect.ValueOf(c).Elem())
+	policies := policyFiles{dir: ".", read: readFile, report: r}
+	policies.load(c.Routes, s.root.get("routes"))
 	if len(r.errs) > 0 {
 		return nil, r.errs
 	}

@@ -17,16 +17,17 @@ type terms struct {
 	policy         config.FlushPolicy
 	hold, callCost time.Duration
 	maxBatch       int
+	network        *flush.Network // of ppo; nil: that of the program
 	agent          string
 	agentTimeout   time.Duration
 }
 
 func termsOf(c *config.Coalesce) terms {
-	return terms{c.Policy, c.Hold, c.CallCost, c.MaxBatch, c.Agent, c.AgentTimeout}
+	return terms{c.Policy, c.Hold, c.CallCost, c.MaxBatch, c.Network, c.Agent, c.AgentTimeout}
 }
 
 func termsOfMerge(m *config.Merge) terms {
-	return terms{m.Policy, m.Hold, m.CallCost, m.MaxBatch, m.Agent, m.AgentTimeout}
+	return terms{m.Policy, m.Hold, m.CallCost, m.MaxBatch, m.Network, m.Agent, m.AgentTimeout}
 }
 
 // agents are the clients of the programs that decide, by address.
@@ -76,7 +77,7 @@ func (list agents) policy(t terms) coalesce.Policy {
 	if name == config.PolicyRemote {
 		name = inProcess
 	}
-	p, err := flush.Parse(string(name), flush.Params{After: t.hold, Size: t.maxBatch, CallCost: t.callCost})
+	p, err := flush.Parse(string(name), flush.Params{After: t.hold, Size: t.maxBatch, CallCost: t.callCost, Net: t.network})
 	if err != nil {
 		panic(err) // the configuration has been checked
 	}

@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 
 	// what stages stand on
 	"internal/arrivals":   {},
-	"internal/config":     {"internal/rate", "internal/spelling"},
+	"internal/config":     {"flush", "internal/rate", "internal/spelling"},
 	"internal/datadir":    {},
 	"internal/http1":      {},
 	"internal/problem":    {"internal/http1"},
