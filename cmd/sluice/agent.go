@@ -1,7 +1,8 @@
 package main
 
 import (
-	"strings"
+	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,8 @@ rl_agent.RlAgent of proto/rl_agent.proto. It has no state, so one can decide for
 It is also an example: a program of your own that answers the same question, in any language, takes its place. Reflection and
 the standard health service are on. There is no TLS and no token: listen where only your gateways can connect.
 
-Policies: balance, threshold or immediate.`
+It decides by the learned policy of this program, or by that in a file as sluice train writes it; or by one of the rules
+balance, threshold and immediate.`
 
 func newAgent() *cobra.Command {
 	var listen, policy string
@@ -45,26 +47,44 @@ func newAgent() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&listen, "listen", "127.0.0.1:50051", "`address` to listen on; port 0 takes a free one")
-	flags.StringVar(&policy, "policy", "balance", "the `policy` that decides")
+	flags.StringVar(&policy, "policy", "ppo", "decide by this `file` of a learned policy, or by ppo, balance, threshold or immediate")
 	flags.DurationVar(&callCost, "call-cost", 25*time.Millisecond, "for clients that don't say: a call saved is worth this `duration` of one request's waiting")
 	return cmd
 }
 
-// rules are the policies that need to know no more than what a call is worth.
-func rules() []string { return []string{"balance", "threshold", "immediate"} }
-
-// decider returns the policy of that name, for what a call is worth.
+// decider returns what decides, for what a call is worth: the rule of that name, or the policy in the file of that name.
 func decider(name string) (func(callCost time.Duration) coalesce.Policy, error) {
-	for _, rule := range rules() {
-		if name == rule {
-			return func(callCost time.Duration) coalesce.Policy {
-				p, err := flush.Parse(rule, flush.Params{CallCost: callCost})
-				if err != nil {
-					panic(err) // the name is known, and the cost positive
-				}
-				return p
-			}, nil
+	params := flush.Params{Net: flush.Default()}
+	switch name {
+	case "ppo", "balance", "threshold", "immediate": // all that need to know no more than what a call is worth
+	default:
+		net, err := loadPolicy(name)
+		if err != nil {
+			return nil, fmt.Errorf("--policy is neither ppo, balance, threshold or immediate, nor a file that can be used: %w", err)
 		}
+		name, params.Net = "ppo", net
 	}
-	return nil, usagef("--policy: expected one of %s, got %q", strings.Join(rules(), ", "), name)
+	return func(callCost time.Duration) coalesce.Policy {
+		p := params
+		p.CallCost = callCost
+		policy, err := flush.Parse(name, p)
+		if err != nil {
+			panic(err) // the name is known, and the cost positive
+		}
+		return policy
+	}, nil
+}
+
+// loadPolicy reads a file of a learned policy.
+func loadPolicy(name string) (*flush.Network, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	net, err := flush.Load(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return net, nil
 }

@@ -32,6 +32,9 @@ func Message(s *coalesce.State, callCost time.Duration) *pb.BatchState {
 	if s.SinceArrival != coalesce.Never {
 		m.SinceArrivalMs = some(millis(s.SinceArrival))
 	}
+	if s.Gap > 0 {
+		m.GapMs = some(millis(s.Gap))
+	}
 	if s.InFlight {
 		m.InFlightMs = some(millis(s.InFlightFor))
 	}
@@ -66,6 +69,7 @@ func State(m *pb.BatchState) (s coalesce.State, callCost time.Duration, err erro
 	s.Rates = [3]float64{r.rate("rate_100ms", m.Rate_100Ms, rate), r.rate("rate_1s", m.Rate_1S, rate), r.rate("rate_10s", m.Rate_10S, rate)}
 	s.Waiting = r.millis("waiting_ms", m.WaitingMs, evenly(s.Size, s.Age))
 	s.SinceArrival = r.millis("since_arrival_ms", m.SinceArrivalMs, between(m, rate))
+	s.Gap = r.millis("gap_ms", m.GapMs, gap(m, rate))
 	s.LatencyP50 = r.millis("upstream_p50_ms", m.UpstreamP50Ms, s.LatencyP99)
 	s.InFlight = m.InFlightMs != nil
 	s.InFlightFor = r.millis("in_flight_ms", m.InFlightMs, 0)
@@ -91,6 +95,14 @@ func between(m *pb.BatchState, rate float64) time.Duration {
 		return coalesce.Never
 	}
 	return time.Duration(min(1/rate*float64(time.Second), mostMillis*float64(time.Millisecond)))
+}
+
+// gap is the mean time between arrivals if a message doesn't tell: none to one that tells rates in detail.
+func gap(m *pb.BatchState, rate float64) time.Duration {
+	if d := between(m, rate); d != coalesce.Never {
+		return d
+	}
+	return 0
 }
 
 // A reader reads numbers and keeps the first mistake.
@@ -122,5 +134,5 @@ func (r *reader) millis(name string, v *float32, otherwise time.Duration) time.D
 	if v == nil {
 		return otherwise
 	}
-	return time.Duration(r.number(name, v, mostMillis, 0) * float64(time.Millisecond))
+	return time.Duration(math.Round(r.number(name, v, mostMillis, 0) * float64(time.Millisecond)))
 }

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sluicegate/sluice/coalesce"
+	"github.com/sluicegate/sluice/flush"
 	"github.com/sluicegate/sluice/internal/agent"
 	"github.com/sluicegate/sluice/internal/agent/pb"
 )
@@ -22,7 +24,7 @@ func anyState(t *rapid.T) coalesce.State {
 	}
 	s := coalesce.State{
 		Arrival: rapid.Bool().Draw(t, "arrival"), Size: rapid.IntRange(1, 100_000).Draw(t, "size"),
-		Waiting: duration("waiting"), Age: duration("age"), SinceArrival: duration("since"),
+		Waiting: duration("waiting"), Age: duration("age"), SinceArrival: duration("since"), Gap: duration("gap"),
 		LatencyP50: duration("p50"), LatencyP99: duration("p99"), Relaxed: rapid.Bool().Draw(t, "relaxed"),
 		Hold: duration("hold"), MaxBatch: rapid.IntRange(0, 100_000).Draw(t, "max batch"), InFlight: rapid.Bool().Draw(t, "in flight"),
 	}
@@ -55,8 +57,15 @@ func TestStateOverTheWire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var seen [flush.NumFeatures]float32
+		flush.Features(&got, gotCost, &seen)
+		for i, f := range m.Features {
+			if math.Abs(float64(f-seen[i])) > 1e-4 {
+				t.Fatalf("feature %d of %+v is %g, and %g of what came", i, want, f, seen[i])
+			}
+		}
 		for _, c := range []struct{ got, want *time.Duration }{
-			{&got.Age, &want.Age}, {&got.Waiting, &want.Waiting}, {&got.SinceArrival, &want.SinceArrival}, {&got.Hold, &want.Hold},
+			{&got.Age, &want.Age}, {&got.Waiting, &want.Waiting}, {&got.SinceArrival, &want.SinceArrival}, {&got.Hold, &want.Hold}, {&got.Gap, &want.Gap},
 			{&got.LatencyP50, &want.LatencyP50}, {&got.LatencyP99, &want.LatencyP99}, {&got.InFlightFor, &want.InFlightFor}, {&gotCost, &cost},
 		} {
 			if math.Abs(float64(*c.got-*c.want)) > 2+1e-6*float64(*c.want) {
@@ -76,11 +85,33 @@ func TestStateOverTheWire(t *testing.T) {
 	})
 }
 
+// TestNothingIsLeftOut: an agent is told all that a policy in the process gets to know, but for the time of day.
+func TestNothingIsLeftOut(t *testing.T) {
+	var full coalesce.State
+	v := reflect.ValueOf(&full).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.Int, reflect.Int64:
+			f.SetInt(int64(time.Hour))
+		case reflect.Array:
+			f.Set(reflect.ValueOf([3]float64{1, 2, 3}))
+		default:
+			t.Fatalf("%s is of a kind that this test does not know", v.Type().Field(i).Name)
+		}
+	}
+	full.Size, full.MaxBatch, full.Now = 3, 4, 0
+	if got, _, err := agent.State(agent.Message(&full, ms)); got != full || err != nil {
+		t.Errorf("%+v came as %+v, %v", full, got, err)
+	}
+}
+
 // TestStateOfAnOldClient: one that knows the first four fields alone.
 func TestStateOfAnOldClient(t *testing.T) {
 	s, cost, err := agent.State(&pb.BatchState{BatchSize: 4, BatchAgeMs: 10, UpstreamP99Ms: 30, RequestRate: 200})
 	want := coalesce.State{
-		Arrival: true, Size: 4, Age: 10 * ms, Waiting: 20 * ms, SinceArrival: 5 * ms, Rates: [3]float64{200, 200, 200},
+		Arrival: true, Size: 4, Age: 10 * ms, Waiting: 20 * ms, SinceArrival: 5 * ms, Gap: 5 * ms, Rates: [3]float64{200, 200, 200},
 		LatencyP50: 30 * ms, LatencyP99: 30 * ms, Hold: coalesce.Never,
 	}
 	if s != want || cost != 0 || err != nil {
@@ -107,6 +138,7 @@ func TestStatesThatAreNone(t *testing.T) {
 		"rate_1s: +Inf is out of range, expected 0 to 1e+12":         {BatchSize: 1, Rate_1S: &inf},
 		"rate_10s: -1 is out of range, expected 0 to 1e+12":          {BatchSize: 1, Rate_10S: &minus},
 		"upstream_p50_ms: -1 is out of range, expected 0 to 1e+12":   {BatchSize: 1, UpstreamP50Ms: &minus},
+		"gap_ms: -1 is out of range, expected 0 to 1e+12":            {BatchSize: 1, GapMs: &minus},
 		"in_flight_ms: -1 is out of range, expected 0 to 1e+12":      {BatchSize: 1, InFlightMs: &minus},
 		"hold_ms: NaN is out of range, expected 0 to 1e+12":          {BatchSize: 1, HoldMs: &nan},
 		"call_cost_ms: 1e+30 is out of range, expected 0 to 1e+12":   {BatchSize: 1, CallCostMs: &huge},

@@ -65,19 +65,19 @@ func (list agents) closeBut(next agents) {
 	}
 }
 
-// inProcess is the policy that decides in the place of an agent that does not answer.
-const inProcess = config.PolicyBalance
+// inProcess is the policy of package flush that decides in the place of an agent that does not answer.
+const inProcess = "ppo"
 
 // policy is the flush policy that the configuration names. The hold time and the batch's size bound every one of them.
 func (list agents) policy(t terms) coalesce.Policy {
 	if t.hold == 0 {
 		return flush.Immediate{}
 	}
-	name := t.policy
-	if name == config.PolicyRemote {
+	name := string(t.policy)
+	if t.policy == config.PolicyRemote {
 		name = inProcess
 	}
-	p, err := flush.Parse(string(name), flush.Params{After: t.hold, Size: t.maxBatch, CallCost: t.callCost, Net: t.network})
+	p, err := flush.Parse(name, flush.Params{After: t.hold, Size: t.maxBatch, CallCost: t.callCost, Net: t.network})
 	if err != nil {
 		panic(err) // the configuration has been checked
 	}

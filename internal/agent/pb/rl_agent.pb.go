@@ -48,7 +48,9 @@ type BatchState struct {
 	CallCostMs    *float32 `protobuf:"fixed32,16,opt,name=call_cost_ms,json=callCostMs,proto3,oneof" json:"call_cost_ms,omitempty"` // what a call is worth: how long one request may wait to save one
 	// The state as the network of sluice sees it, scaled by call_cost_ms: see Features in package flush. Empty: not known. The environment
 	// `sluice env` shows the same, so what was trained there can be served as it is.
-	Features      []float32 `protobuf:"fixed32,17,rep,packed,name=features,proto3" json:"features,omitempty"`
+	Features []float32 `protobuf:"fixed32,17,rep,packed,name=features,proto3" json:"features,omitempty"`
+	// The mean of the latest times between requests, some eight of them: their geometric mean, so that it outlives a pause. Unset: there was none.
+	GapMs         *float32 `protobuf:"fixed32,18,opt,name=gap_ms,json=gapMs,proto3,oneof" json:"gap_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +204,13 @@ func (x *BatchState) GetFeatures() []float32 {
 	return nil
 }
 
+func (x *BatchState) GetGapMs() float32 {
+	if x != nil && x.GapMs != nil {
+		return *x.GapMs
+	}
+	return 0
+}
+
 type FlushDecision struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	ShouldFlush bool                   `protobuf:"varint,1,opt,name=should_flush,json=shouldFlush,proto3" json:"should_flush,omitempty"` // send the batch now
@@ -259,7 +268,7 @@ var File_rl_agent_proto protoreflect.FileDescriptor
 
 const file_rl_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x0erl_agent.proto\x12\brl_agent\"\x96\x06\n" +
+	"\x0erl_agent.proto\x12\brl_agent\"\xbd\x06\n" +
 	"\n" +
 	"BatchState\x12\x1d\n" +
 	"\n" +
@@ -286,7 +295,8 @@ const file_rl_agent_proto_rawDesc = "" +
 	"R\bmaxBatch\x88\x01\x01\x12%\n" +
 	"\fcall_cost_ms\x18\x10 \x01(\x02H\vR\n" +
 	"callCostMs\x88\x01\x01\x12\x1a\n" +
-	"\bfeatures\x18\x11 \x03(\x02R\bfeaturesB\r\n" +
+	"\bfeatures\x18\x11 \x03(\x02R\bfeatures\x12\x1a\n" +
+	"\x06gap_ms\x18\x12 \x01(\x02H\fR\x05gapMs\x88\x01\x01B\r\n" +
 	"\v_waiting_msB\x13\n" +
 	"\x11_since_arrival_msB\r\n" +
 	"\v_rate_100msB\n" +
@@ -303,7 +313,8 @@ const file_rl_agent_proto_rawDesc = "" +
 	"\b_hold_msB\f\n" +
 	"\n" +
 	"_max_batchB\x0f\n" +
-	"\r_call_cost_ms\"\\\n" +
+	"\r_call_cost_msB\t\n" +
+	"\a_gap_ms\"\\\n" +
 	"\rFlushDecision\x12!\n" +
 	"\fshould_flush\x18\x01 \x01(\bR\vshouldFlush\x12(\n" +
 	"\x10recheck_after_ms\x18\x02 \x01(\x02R\x0erecheckAfterMs2B\n" +
