@@ -2,10 +2,12 @@ package agent_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -250,4 +252,53 @@ func (l *load) end() {
 	if err := l.client.Close(); err != nil {
 		l.t.Error(err)
 	}
+}
+
+// BenchmarkQuestion is a question over loopback to an agent with the learned policy: from the arrival that it's about to the call that the answer
+// brings about. The agent and the gateway are one process here.
+func BenchmarkQuestion(b *testing.B) {
+	net := flush.Default()
+	address, _ := serving(b, "127.0.0.1:0", func(time.Duration) coalesce.Policy {
+		return serves{flush.PPO{Net: net, CallCost: 25 * ms}}
+	})
+	client, err := agent.Dial(address, agent.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.Close()
+	group := coalesce.New[int, string](coalesce.Config{})
+	defer group.Close(context.Background())
+	opt := &coalesce.Options[int, string]{
+		Policy: client.Policy(agent.Terms{Timeout: patience, CallCost: 25 * ms, Instead: flush.Immediate{}}),
+		Hold:   patience,
+		Fetch:  func(context.Context, *coalesce.Call[int, string]) (string, error) { return "v", nil },
+	}
+	ask := func(b *testing.B, key string) {
+		if _, _, err := group.Do(context.Background(), key, 1, opt); err != nil {
+			b.Error(err)
+		}
+	}
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			ask(b, "key")
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		var keys atomic.Int64
+		b.SetParallelism(32)
+		b.RunParallel(func(p *testing.PB) {
+			key := fmt.Sprint(keys.Add(1))
+			for p.Next() {
+				ask(b, key)
+			}
+		})
+	})
+}
+
+// serves asks a policy, and serves whatever it says.
+type serves struct{ coalesce.Policy }
+
+func (p serves) Decide(s coalesce.State) coalesce.Decision {
+	p.Policy.Decide(s)
+	return coalesce.Decision{Serve: true}
 }

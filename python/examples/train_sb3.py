@@ -10,6 +10,7 @@ It needs a sluice for its simulator: in the PATH, or $SLUICE_BIN.
 import argparse
 import time
 
+import gymnasium
 import numpy as np
 import torch
 from stable_baselines3 import PPO
@@ -23,17 +24,39 @@ UNSEEN = ["poisson:10/s", "poisson:50/s", "poisson:500/s", "mmpp:10/s@3s,800/s@3
 CALL_COSTS = [5.0, 25.0, 100.0]
 
 
-def environment(**scenario):
-    return lambda: sluice_gym.FlushEnv(**scenario)
+class BesideTheMean(gymnasium.Wrapper):
+    """Rewards what a request costs less than requests have cost so far, in traffic of the same kind.
+
+    Every cost is negative, and a discount counts steps. So it would pay to wait and be asked again, since that puts off all that is to be paid
+    later, though the traffic doesn't wait. Where the mean is 0 there is nothing to put off.
+    """
+
+    def __init__(self, env, means):
+        super().__init__(env)
+        self.means = means  # cost of a request by kind of traffic, which all environments share
+
+    def reset(self, **arguments):
+        observation, info = self.env.reset(**arguments)
+        self.requests, self.kind = info["requests"], (info["traffic"], info["state"]["call_cost_ms"])
+        return observation, info
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        reward += self.means.get(self.kind, 1) * (info["requests"] - self.requests)
+        self.requests = info["requests"]
+        if terminated or truncated:
+            cost, mean = info["cost"] / info["requests"], self.means.get(self.kind, 1)
+            self.means[self.kind] = mean + (cost - mean) / 4
+        return observation, reward, terminated, truncated, info
 
 
 def train(steps, environments, seed, requests):
     torch.set_num_threads(1)
+    means = {}
     scenario = {"traffic": TRAINING, "call_cost_ms": CALL_COSTS, "requests": requests}
-    envs = DummyVecEnv([environment(**scenario) for _ in range(environments)])
-    # Steps are short and calls few, so what a decision leads to comes some 100 steps later.
+    envs = DummyVecEnv([lambda: BesideTheMean(sluice_gym.FlushEnv(**scenario), means) for _ in range(environments)])
     model = PPO(
-        "MlpPolicy", envs, n_steps=512, batch_size=512, gamma=0.99, gae_lambda=0.95, ent_coef=0.005, learning_rate=1e-3, seed=seed,
+        "MlpPolicy", envs, n_steps=256, batch_size=256, gamma=0.99, gae_lambda=0.95, ent_coef=0.002, learning_rate=1e-3, seed=seed,
         policy_kwargs={"net_arch": [32, 32]}, device="cpu",
     )
     model.learn(total_timesteps=steps)

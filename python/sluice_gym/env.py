@@ -32,7 +32,8 @@ class FlushEnv(gymnasium.Env):
 
     End
         Truncated after the requests of an episode; terminated at the end of a recording. info["cost"] is what the episode has cost, and with
-        optimum=True info["optimum"] is then what the best schedule would have cost that knew all arrivals in advance.
+        optimum=True info["optimum"] is then what the best schedule would have cost that knew all arrivals in advance. info["traffic"] is
+        which one was drawn, "" for the default.
 
     Arguments, all optional
         address       host:port of a `sluice env`; without it one is started, which all environments of this process share
@@ -93,12 +94,12 @@ class FlushEnv(gymnasium.Env):
         """Begin an episode. The same seed is the same traffic, and the same episodes after it."""
         super().reset(seed=seed)
         reply = self._begin(seed=int(self.np_random.integers(2**63)))
-        return _observation(reply), _info(reply)
+        return _observation(reply), self._info(reply)
 
     def step(self, action):
         """Send the batch, or wait."""
         reply = self._step(protocol.StepRequest(session=self._session, should_flush=int(action) == SERVE), wait_for_ready=True)
-        return _observation(reply), reply.reward, reply.terminated, reply.truncated, _info(reply)
+        return _observation(reply), reply.reward, reply.terminated, reply.truncated, self._info(reply)
 
     def close(self):
         """End the session, and the server if it was started for this and no other environment uses it."""
@@ -123,8 +124,27 @@ class FlushEnv(gymnasium.Env):
         if self._call_cost_ms:
             scenario.call_cost_ms = self._call_cost_ms[draw.integers(len(self._call_cost_ms))]
         reply = self._reset(protocol.ResetRequest(session=self._session, scenario=scenario, seed=seed), wait_for_ready=True, timeout=30)
-        self._session = reply.session
+        self._session, self._played = reply.session, scenario.traffic
         return reply
+
+    def _info(self, reply):
+        i = reply.info
+        info = {
+            "state": {name: getattr(reply.observation, name) for name in _STATE if name in _ALWAYS or reply.observation.HasField(name)},
+            "traffic": self._played,
+            "now_ms": i.now_ms,
+            "requests": i.requests,
+            "calls": i.calls,
+            "joined": i.joined,
+            "by_policy": i.by_policy,
+            "by_hold": i.by_hold,
+            "by_size": i.by_size,
+            "waiting_ms": i.waiting_ms,
+            "cost": i.cost,
+        }
+        if i.HasField("optimum"):
+            info["optimum"] = i.optimum
+        return info
 
 
 def _choices(value):
@@ -135,22 +155,3 @@ def _choices(value):
 
 def _observation(reply):
     return np.array(reply.observation.features, dtype=np.float32)
-
-
-def _info(reply):
-    i = reply.info
-    info = {
-        "state": {name: getattr(reply.observation, name) for name in _STATE if name in _ALWAYS or reply.observation.HasField(name)},
-        "now_ms": i.now_ms,
-        "requests": i.requests,
-        "calls": i.calls,
-        "joined": i.joined,
-        "by_policy": i.by_policy,
-        "by_hold": i.by_hold,
-        "by_size": i.by_size,
-        "waiting_ms": i.waiting_ms,
-        "cost": i.cost,
-    }
-    if i.HasField("optimum"):
-        info["optimum"] = i.optimum
-    return info

@@ -94,8 +94,9 @@ def test_seeds(make):
 
 def test_drawn_from_lists(make):
     env = make(traffic=["poisson:5/s", "poisson:2000/s"], call_cost_ms=[5, 50], requests=3)
-    seen = {env.reset()[1]["state"]["call_cost_ms"] for _ in range(30)}
-    assert seen == {5, 50}
+    infos = [env.reset()[1] for _ in range(40)]
+    assert {info["state"]["call_cost_ms"] for info in infos} == {5, 50}
+    assert {info["traffic"] for info in infos} == {"poisson:5/s", "poisson:2000/s"}
 
 
 def test_scenario_is_told(make):
