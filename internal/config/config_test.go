@@ -294,6 +294,34 @@ func TestKeysReadOnce(t *testing.T) {
 	}
 }
 
+// TestPolicyFile: a file that two routes name is read once, from beside the configuration, and by the flags of sluice proxy from where one is.
+func TestPolicyFile(t *testing.T) {
+	const text = "upstreams: {u: {targets: ['http://127.0.0.1:9']}}\n" +
+		"routes: [{path: /a, upstream: u, coalesce: {policy_file: p.json}}, {path: /b, upstream: u, merge: {policy_file: p.json}}, {path: /*, upstream: u, coalesce: {}}]\n"
+	reads := 0
+	cfg, err := config.Parse("etc/sluice.yaml", []byte(text), nil, func(path string) ([]byte, error) {
+		if reads++; path != filepath.Join("etc", "p.json") {
+			t.Errorf("it reads %q", path)
+		}
+		return os.ReadFile("../../flush/policy.json")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := cfg.Routes[0].Coalesce, cfg.Routes[1].Merge
+	if reads != 1 || a.Network == nil || a.Network != b.Network || cfg.Routes[2].Coalesce.Network != nil {
+		t.Errorf("%d reads, %p, %p, %p", reads, a.Network, b.Network, cfg.Routes[2].Coalesce.Network)
+	}
+	cfg, err = config.Proxy(&config.Preset{Upstream: "http://127.0.0.1:9", PolicyFile: "../../flush/policy.json"})
+	if err != nil || cfg.Routes[0].Coalesce.Network == nil {
+		t.Errorf("%v, %+v", err, cfg)
+	}
+	_, err = config.Proxy(&config.Preset{Upstream: "http://127.0.0.1:9", PolicyFile: "policyfile.go"})
+	if err == nil || !strings.Contains(err.Error(), "--policy-file: policyfile.go: flush: unusable policy file") {
+		t.Errorf("of a file that is none: %v", err)
+	}
+}
+
 func TestLoadUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	large := filepath.Join(dir, "large.yaml")

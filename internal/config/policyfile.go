@@ -18,11 +18,14 @@ type policyFiles struct {
 // load fills the routes that name one.
 func (f *policyFiles) load(routes []*Route, at *node) {
 	f.loaded = make(map[string]*flush.Network)
-	for i := range routes {
-		if c := routes[i].Coalesce; c != nil && c.PolicyFile != "" {
+	for i, r := range routes {
+		if r == nil { // which has been reported
+			continue
+		}
+		if c := r.Coalesce; c != nil && c.PolicyFile != "" {
 			c.Network = f.file(&c.PolicyFile, at.item(i).get("coalesce").get("policy_file"))
 		}
-		if m := routes[i].Merge; m != nil && m.PolicyFile != "" {
+		if m := r.Merge; m != nil && m.PolicyFile != "" {
 			m.Network = f.file(&m.PolicyFile, at.item(i).get("merge").get("policy_file"))
 		}
 	}

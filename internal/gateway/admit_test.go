@@ -100,8 +100,8 @@ const oneSlot = "max_in_flight: 1, queue: {price_header: X-Price, timeout: 1m}"
 // A call that several wait for takes one slot, and bids the highest of their prices.
 func TestSharedCallBidsTheHighestPrice(t *testing.T) {
 	for name, shared := range map[string]struct{ method, routes, body string }{
-		"coalesced": {"GET", "{path: /s, upstream: u, coalesce: {hold: 1m, max_batch: 2}}, {path: /*, upstream: u}", ""},
-		"merged":    {"POST", "{path: /s, upstream: u, merge: {hold: 1m, max_batch: 2}}, {path: /*, upstream: u}", "1"},
+		"coalesced": {"GET", "{path: /s, upstream: u, coalesce: {policy: timer, hold: 1m, max_batch: 2}}, {path: /*, upstream: u}", ""},
+		"merged":    {"POST", "{path: /s, upstream: u, merge: {policy: timer, hold: 1m, max_batch: 2}}, {path: /*, upstream: u}", "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStalling(t)
@@ -136,7 +136,7 @@ func TestSharedCallBidsTheHighestPrice(t *testing.T) {
 // What is merged is not sent one by one when there is no room for it as a whole.
 func TestRefusedMergedCallIsNotSplit(t *testing.T) {
 	s := newStalling(t)
-	g := s.gateOf(t, "max_in_flight: 1, queue: {max: 0}", "{path: /s, upstream: u, merge: {hold: 1m, max_batch: 2}}, {path: /*, upstream: u}")
+	g := s.gateOf(t, "max_in_flight: 1, queue: {max: 0}", "{path: /s, upstream: u, merge: {policy: timer, hold: 1m, max_batch: 2}}, {path: /*, upstream: u}")
 	first := g.send(t, "GET", "/first", "", "0")
 	s.next(t)
 	for _, a := range []<-chan string{g.send(t, "POST", "/s", "1", "0"), g.send(t, "POST", "/s", "2", "0")} {

@@ -293,7 +293,7 @@ func fuzzConfig() string {
 		if r.relaxed {
 			freshness = "relaxed"
 		}
-		fmt.Fprintf(&b, "\t- {path: /%d/*, upstream: o, coalesce: {hold: 1ms, max_batch: 2, freshness: %s, share_by: [%s], share_across: [%s]}", i, freshness, strings.Join(r.shareBy, ", "), strings.Join(r.shareAcross, ", "))
+		fmt.Fprintf(&b, "\t- {path: /%d/*, upstream: o, coalesce: {policy: timer, hold: 1ms, max_batch: 2, freshness: %s, share_by: [%s], share_across: [%s]}", i, freshness, strings.Join(r.shareBy, ", "), strings.Join(r.shareAcross, ", "))
 		if r.cache {
 			b.WriteString(", cache: {}")
 		}

@@ -60,7 +60,7 @@ func doubled(values []json.RawMessage) (int, string) {
 }
 
 func mergingGate(t *testing.T, b *batches, merge string) *gate {
-	return start(t, parse(t, "upstreams: {u: {targets: [%q]}}\nroutes: [{path: /*, upstream: u, merge: {%s}}]\n", b.URL, merge))
+	return start(t, parse(t, "upstreams: {u: {targets: [%q]}}\nroutes: [{path: /*, upstream: u, merge: {policy: timer, %s}}]\n", b.URL, merge))
 }
 
 // post sends bodies at once and returns the answers to them, as "status body".

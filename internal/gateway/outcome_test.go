@@ -52,7 +52,7 @@ routes:
 // Of two requests with one call the first has it, the second shares it; and who had to wait for a slot was queued.
 func TestOutcomesOfWaiting(t *testing.T) {
 	s := newStalling(t)
-	g := s.gateOf(t, "max_in_flight: 1", "{path: /shared, upstream: u, coalesce: {hold: 1m, max_batch: 2}}, {path: /*, upstream: u}")
+	g := s.gateOf(t, "max_in_flight: 1", "{path: /shared, upstream: u, coalesce: {policy: timer, hold: 1m, max_batch: 2}}, {path: /*, upstream: u}")
 	answers := []<-chan string{g.send(t, "GET", "/shared", "", ""), g.send(t, "GET", "/shared", "", "")}
 	s.next(t)
 	answers = append(answers, g.send(t, "GET", "/own", "", ""))

@@ -8,10 +8,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/flush"
 	"github.com/sluicegate/sluice/internal/cache"
+	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/http1"
 	"github.com/sluicegate/sluice/internal/spool"
 )
@@ -110,7 +114,7 @@ func TestFollowersGetNothingOfTheLeaders(t *testing.T) {
 		http.ReadRequest(r)
 		io.WriteString(nc, "HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 7\r\nTransfer-Encoding: chunked\r\nTrailer: Set-Cookie\r\n\r\n1\r\nx\r\n0\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\n\r\n")
 	})
-	g := shareGate(t, "http://"+addr, "coalesce: {hold: 1m, max_batch: 2}")
+	g := shareGate(t, "http://"+addr, "coalesce: {policy: timer, hold: 1m, max_batch: 2}")
 	heads := make(chan *http.Response, 2)
 	for range 2 {
 		go func() {
@@ -123,6 +127,32 @@ func TestFollowersGetNothingOfTheLeaders(t *testing.T) {
 		follows := strings.Contains(resp.Header.Get("Cache-Status"), "collapsed")
 		if resp.Trailer.Get("Set-Cookie") != "" || resp.Trailer.Get("X-Sum") != "1" || follows && resp.Header.Get("X-RateLimit-Remaining") != "" {
 			t.Errorf("follows %v: %v, %v", follows, resp.Header, resp.Trailer)
+		}
+	}
+}
+
+// The policy of a file decides: one that always serves sends a call for each request, and one that never does waits for the batch to be full.
+func TestPolicyOfAFile(t *testing.T) {
+	for logit, calls := range map[float32]int64{1: 4, -1: 2} {
+		n, err := flush.NewNetwork([]flush.Layer{{Weights: [][]float32{make([]float32, flush.NumFeatures)}, Bias: []float32{logit}}}, flush.Training{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var served atomic.Int64
+		url := origin(t, func(w http.ResponseWriter, r *http.Request) { served.Add(1) })
+		cfg := parse(t, "upstreams: {u: {targets: [%q]}}\nroutes: [{path: /*, upstream: u, coalesce: {hold: 1m, max_batch: 2}}]\n", url)
+		if got := cfg.Routes[0].Coalesce.Policy; got != config.PolicyPPO {
+			t.Errorf("the policy is %s by default, want ppo", got)
+		}
+		cfg.Routes[0].Coalesce.Network = n
+		g := start(t, cfg)
+		var run sync.WaitGroup
+		for range 4 {
+			run.Go(func() { g.ask(t, get("/x")) })
+		}
+		run.Wait()
+		if served.Load() != calls {
+			t.Errorf("4 requests made %d calls at a logit of %g, want %d", served.Load(), logit, calls)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func TestRelaxedFreshness(t *testing.T) {
 func TestPrivateAnswersAreNotSerialised(t *testing.T) {
 	t.Parallel()
 	const clients = 16
-	for _, how := range []string{"coalesce: {hold: 1m, max_batch: 16}", "coalesce: {hold: 1m, max_batch: 16}, cache: {}"} {
+	for _, how := range []string{"coalesce: {policy: timer, hold: 1m, max_batch: 16}", "coalesce: {policy: timer, hold: 1m, max_batch: 16}, cache: {}"} {
 		o := newRecorder(t)
 		g := serve(t, sharingOf(o.url, how))
 		private := []string{"Cache-Control", "private, max-age=60"}
@@ -104,7 +104,7 @@ func TestPrivateAnswersAreNotSerialised(t *testing.T) {
 func TestLeaderLeaves(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 3}"))
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 3}"))
 	visitors := map[string]*visitor{}
 	for _, who := range []string{"a", "b", "c"} {
 		visitors[who] = visit(t, "GET", g.url+"/x", "X-Who", who)
@@ -125,7 +125,7 @@ func TestLeaderLeaves(t *testing.T) {
 func TestLeaderLeavesAPrivateAnswer(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 3}"))
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 3}"))
 	visitors := map[string]*visitor{}
 	for _, who := range []string{"a", "b", "c"} {
 		visitors[who] = visit(t, "GET", g.url+"/x", "X-Who", who)
@@ -150,7 +150,7 @@ func TestLeaderLeavesAPrivateAnswer(t *testing.T) {
 func TestAllLeave(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 3}"))
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 3}"))
 	for _, begun := range []bool{false, true} {
 		var visitors []*visitor
 		for range 3 {
@@ -176,7 +176,7 @@ func TestAllLeave(t *testing.T) {
 func TestAllLeaveBeforeTheCall(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 3}"))
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 3}"))
 	for range 2 {
 		v := visit(t, "GET", g.url+"/x")
 		g.awaitUnderWay(1)
@@ -226,7 +226,7 @@ func TestFailureFansOut(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := serve(t, sharingOf(c.origin, "coalesce: {hold: 1m, max_batch: 4}", c.more...))
+			g := serve(t, sharingOf(c.origin, "coalesce: {policy: timer, hold: 1m, max_batch: 4}", c.more...))
 			if c.fail != nil {
 				go c.fail()
 			}
@@ -255,7 +255,7 @@ func TestAnswerBreaksOff(t *testing.T) {
 				readHead(br)
 				io.WriteString(c, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n"+head)
 			})
-			g := serve(t, sharingOf(origin, "coalesce: {hold: 1m, max_batch: 4}, cache: {}"))
+			g := serve(t, sharingOf(origin, "coalesce: {policy: timer, hold: 1m, max_batch: 4}, cache: {}"))
 			for round := 1; round <= 2; round++ {
 				var all sync.WaitGroup
 				for i := range 4 {
@@ -279,7 +279,7 @@ func TestAnswerBreaksOff(t *testing.T) {
 func TestSharingAcrossVersions(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 3}"))
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 3}"))
 	old, kept, modern := dial(t, g.addr()), dial(t, g.addr()), dial(t, g.addr())
 	old.send("GET /x HTTP/1.0\r\nHost: e2e\r\n\r\n")
 	kept.send("GET /x HTTP/1.0\r\nHost: e2e\r\nConnection: keep-alive\r\n\r\n")
@@ -306,7 +306,7 @@ func TestLeaversLeaveTheRest(t *testing.T) {
 		calls <- struct{}{}
 		io.CopyBuffer(struct{ io.Writer }{w}, noise(1, size), make([]byte, 256<<10))
 	})
-	g := serve(t, sharingOf(origin, "coalesce: {hold: 1m, max_batch: 4}"))
+	g := serve(t, sharingOf(origin, "coalesce: {policy: timer, hold: 1m, max_batch: 4}"))
 	var conns []*rawConn
 	for range 4 {
 		c := dial(t, g.addr())
@@ -340,7 +340,7 @@ func TestLeaversLeaveTheRest(t *testing.T) {
 func TestSharingOfPipelinedRequests(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 2}"))
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 2}"))
 	one, two := dial(t, g.addr()), dial(t, g.addr())
 	for _, c := range []*rawConn{one, two} {
 		c.send(strings.Repeat("GET /a HTTP/1.1\r\nHost: e2e\r\n\r\nGET /b HTTP/1.1\r\nHost: e2e\r\n\r\n", 2))
@@ -361,7 +361,7 @@ func TestSharingOfPipelinedRequests(t *testing.T) {
 func TestReloadWithWaiters(t *testing.T) {
 	t.Parallel()
 	o, later := newHeldOrigin(t), newHeldOrigin(t)
-	const how = "coalesce: {hold: 500ms, max_batch: 100}"
+	const how = "coalesce: {policy: timer, hold: 500ms, max_batch: 100}"
 	g := serve(t, sharingOf(o.url, how))
 	held := visit(t, "GET", g.url+"/held")
 	call := o.next()
@@ -399,7 +399,7 @@ func TestReloadWithWaiters(t *testing.T) {
 func TestShutdownServesThoseWhoWait(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 100}")) // far beyond shutdown_timeout
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 100}")) // far beyond shutdown_timeout
 	var visitors []*visitor
 	for range 5 {
 		visitors = append(visitors, visit(t, "GET", g.url+"/x"))

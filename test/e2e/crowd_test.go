@@ -44,7 +44,7 @@ func TestLargeAnswerToManyClients(t *testing.T) {
 				io.CopyBuffer(struct{ io.Writer }{w}, noise(1, c.size), make([]byte, 256<<10))
 			})
 			g := serve(t, "timeouts: {write: 10m}\n"+
-				sharingOf(origin, fmt.Sprintf("coalesce: {hold: 1m, max_batch: %d}", c.clients)))
+				sharingOf(origin, fmt.Sprintf("coalesce: {policy: timer, hold: 1m, max_batch: %d}", c.clients)))
 			do(t, "POST", g.url+"/warm", "")
 			before := g.status("VmRSS")
 			want := digest(t, noise(1, c.size))

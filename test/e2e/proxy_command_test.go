@@ -11,7 +11,7 @@ func TestProxyCommand(t *testing.T) {
 	t.Parallel()
 	_, origin := startOrigin(t)
 	g := startGateway(t, "proxy", "--upstream", origin, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-		"--batch-timeout", "1m", "--max-batch-size", "8")
+		"--policy", "timer", "--batch-timeout", "1m", "--max-batch-size", "8")
 	do(t, "POST", g.url+"/api/resource", "body").expect(t, 200, `"method":"POST","counter":1`)
 	for _, r := range ask(t, "GET", g.url+"/api/resource", alike(8)) {
 		r.expect(t, 200, `"method":"GET","counter":2`)

@@ -68,7 +68,7 @@ upstreams:
   slow: {targets: ["%[1]s"], timeouts: {header: 100ms}, keep_alive: {idle: 1s}, retries: {max: 0}}
 routes:
   - {path: /stalls/*, upstream: slow, coalesce: {policy: immediate, freshness: relaxed}}
-  - {path: /strict/*, upstream: app, coalesce: {hold: 2ms, max_batch: 16}}
+  - {path: /strict/*, upstream: app, coalesce: {policy: timer, hold: 2ms, max_batch: 16}}
   - {path: /relaxed/*, upstream: app, coalesce: {policy: immediate, freshness: relaxed}}
   - {path: /balance/*, upstream: app, coalesce: {policy: balance, call_cost: 5ms, freshness: relaxed}, cache: {max_bytes: 1MiB}}
   - {path: /kept/*, upstream: app, cache: {max_bytes: 1MiB}}

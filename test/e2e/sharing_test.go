@@ -165,11 +165,11 @@ type sharingCase struct {
 // after a moment, too, for those whose second attempt finds nobody to wait with.
 const sharingRoutes = `identify: {sources: [{header: X-Api-Key}, {header: X-Client}, {address: {ipv6_prefix: 64}}]}
 routes:
-  - {path: /three/*, upstream: app, coalesce: {hold: 1m, max_batch: 3}}
-  - {path: /two/*, upstream: app, coalesce: {hold: 1m, max_batch: 2}}
-  - {path: /by/*, upstream: app, coalesce: {hold: 1m, max_batch: 2, share_by: [X-Api-Key, Authorization, cookie]}}
-  - {path: /across/*, upstream: app, coalesce: {hold: 1m, max_batch: 3, share_across: [X-Api-Key, X-Client]}}
-  - {path: /moment/*, upstream: app, coalesce: {hold: 200ms, max_batch: 3}}
+  - {path: /three/*, upstream: app, coalesce: {policy: timer, hold: 1m, max_batch: 3}}
+  - {path: /two/*, upstream: app, coalesce: {policy: timer, hold: 1m, max_batch: 2}}
+  - {path: /by/*, upstream: app, coalesce: {policy: timer, hold: 1m, max_batch: 2, share_by: [X-Api-Key, Authorization, cookie]}}
+  - {path: /across/*, upstream: app, coalesce: {policy: timer, hold: 1m, max_batch: 3, share_across: [X-Api-Key, X-Client]}}
+  - {path: /moment/*, upstream: app, coalesce: {policy: timer, hold: 200ms, max_batch: 3}}
 `
 
 const someDate = "Wed, 21 Oct 2015 07:28:00 GMT"

@@ -80,7 +80,7 @@ func TestStaleWhileRevalidateAsksForTheWhole(t *testing.T) {
 func TestStaleIfError(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 2}, cache: {max_ttl: 1h}", "keep_alive: {max_idle: 0}")) // a call on a kept connection that breaks is repeated
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 2}, cache: {max_ttl: 1h}", "keep_alive: {max_idle: 0}")) // a call on a kept connection that breaks is repeated
 	two := func() []*visitor {
 		return []*visitor{visit(t, "GET", g.url+"/x"), visit(t, "GET", g.url+"/x")}
 	}
@@ -139,7 +139,7 @@ func TestStaleIfErrorNeedsLeave(t *testing.T) {
 func TestRevalidation(t *testing.T) {
 	t.Parallel()
 	o := newHeldOrigin(t)
-	g := serve(t, sharingOf(o.url, "coalesce: {hold: 1m, max_batch: 2}, cache: {max_ttl: 1h}"))
+	g := serve(t, sharingOf(o.url, "coalesce: {policy: timer, hold: 1m, max_batch: 2}, cache: {max_ttl: 1h}"))
 	two := func(path string) []*visitor {
 		return []*visitor{visit(t, "GET", g.url+path), visit(t, "GET", g.url+path)}
 	}

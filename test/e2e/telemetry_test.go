@@ -12,7 +12,7 @@ import (
 func TestTelemetry(t *testing.T) {
 	t.Parallel()
 	g := serveFile(t, "listen: 127.0.0.1:0\nadmin: {listen: 127.0.0.1:0}\n"+upstream([]string{serveHTTP(t, echo)})+
-		"routes: [{path: /*, upstream: app, coalesce: {hold: 1ms}}]\n")
+		"routes: [{path: /*, upstream: app, coalesce: {policy: timer, hold: 1ms}}]\n")
 	get(t, g.url+"/thing").expect(t, 200, "GET")
 
 	events := stream(t, g.admin+"/api/v1/events?after=0")
