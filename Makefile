@@ -119,6 +119,10 @@ bench-coalesce: ## measure shared calls against their bars, counted at the origi
 bench-flush: ## measure the flush policies under three kinds of traffic, as a table in Markdown
 	$(GO) run ./bench/coalesce -table
 
+.PHONY: eval
+eval: ## compare the flush policies with the best schedules, and draw the plots of docs/flush-policy.md
+	$(GO) run ./cmd/sluice eval --plots docs/plots
+
 .PHONY: sim-lease
 sim-lease: ## play leased limits on 1,000 nodes and 1,000,000 keys, in virtual time
 	$(GO) run ./bench/simlease

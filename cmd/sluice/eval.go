@@ -212,14 +212,14 @@ func writePlots(ctx context.Context, dir string, r *learn.Report, contenders []l
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	last := contenders[len(contenders)-1]
+	mapped := contenders[len(contenders)-3:] // balance, threshold, and what is learned
 	for _, plot := range []struct {
 		name  string
 		write func(io.Writer) error
 	}{
 		{"cells.svg", r.WriteCells},
 		{"frontier.svg", func(w io.Writer) error { return learn.WriteFrontier(w, contenders) }},
-		{"map.svg", func(w io.Writer) error { return learn.WriteMap(w, last) }},
+		{"map.svg", func(w io.Writer) error { return learn.WriteMap(w, mapped) }},
 	} {
 		if err := ctx.Err(); err != nil {
 			return err

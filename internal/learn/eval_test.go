@@ -154,7 +154,7 @@ func TestPlots(t *testing.T) {
 	}{
 		"cells":    {r.WriteCells, []string{"poisson:500/s", "unseen relaxed", "cost over the best schedule"}},
 		"frontier": {func(w io.Writer) error { return learn.WriteFrontier(w, rules[3:]) }, []string{"lognormal:100/s,sigma=2", "balance", "calls saved, %"}},
-		"map":      {func(w io.Writer) error { return learn.WriteMap(w, rules[4]) }, []string{"threshold serves", "5000 requests a second", "waiters"}},
+		"map":      {func(w io.Writer) error { return learn.WriteMap(w, rules[4:]) }, []string{"threshold, 5000 requests a second", "serves", "waiters"}},
 	} {
 		var drawn bytes.Buffer
 		if err := c.write(&drawn); err != nil {

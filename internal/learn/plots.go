@@ -38,8 +38,8 @@ func (r *Report) WriteCells(w io.Writer) error {
 
 // clip shortens what wouldn't fit beside a row.
 func clip(regime string) string {
-	if runes := []rune(regime); len(runes) > 34 {
-		return string(runes[:33]) + "…"
+	if runes := []rune(regime); len(runes) > 32 {
+		return string(runes[:31]) + "…"
 	}
 	return regime
 }
@@ -62,7 +62,7 @@ func WriteFrontier(w io.Writer, contenders []Contender) error {
 		LogNormal{Rate: 100, Sigma: 2},
 	} {
 		f := &frame{svg: s, left: 60 + 330*float64(i), top: 60, width: 270, height: 240,
-			x: axis{most: 15, ticks: []float64{0, 5, 10, 15}, name: "mean waiting, ms"},
+			x: axis{most: 20, ticks: []float64{0, 5, 10, 15, 20}, name: "mean waiting, ms"},
 			y: axis{most: 100, ticks: []float64{0, 20, 40, 60, 80, 100}, name: "calls saved, %"}}
 		f.draw(source.String())
 		drawFrontier(f, source, contenders)
@@ -103,26 +103,24 @@ func swept(name string, p coalesce.Policy, step time.Duration) coalesce.Policy {
 	return p
 }
 
-// WriteMap draws what the contender decides about a slot of n waiters and an age, at a re-check, if requests have come at random for long, at
-// three rates. The lines are where balance and threshold would begin to serve.
-func WriteMap(w io.Writer, c Contender) error {
+// WriteMap draws what each contender decides about a slot of n waiters and an age, at a re-check: a row for each contender, and a column for each of
+// three rates. Requests have come at random at that rate for long, and so have those in the slot; since then nothing came.
+func WriteMap(w io.Writer, contenders []Contender) error {
 	const callCost = 25 * time.Millisecond
-	s := &svg{width: 3*330 + 30, height: 350}
-	s.legend(60, 20, []string{"balance", "threshold"})
-	s.rect(250, 11, 10, 10, mapServe)
-	s.text(264, 20, "start", c.Name+" serves")
-	s.rect(370, 11, 10, 10, mapWait)
-	s.text(384, 20, "start", c.Name+" waits")
-	for i, rate := range []float64{50, 500, 5000} {
-		best := float64(flush.Best(rate, callCost))
-		most := math.Ceil(3*best) + 1
-		f := &frame{svg: s, left: 60 + 330*float64(i), top: 60, width: 270, height: 240,
-			x: axis{most: 50, ticks: []float64{0, 10, 20, 30, 40, 50}, name: "age of the slot, ms"},
-			y: axis{least: 0.5, most: most + 0.5, ticks: wholeTicks(most), name: "waiters"}}
-		cfg := benchmark(Poisson{Rate: rate}, callCost)
-		drawMap(f, &cfg, rate, c.Policy(&cfg))
-		f.draw(fmt.Sprintf("%g requests a second, a call costs 25ms", rate))
-		drawRules(f, best, most, callCost)
+	s := &svg{width: 3*330 + 30, height: 220*float64(len(contenders)) + 50}
+	s.rect(60, 11, 10, 10, mapServe)
+	s.text(74, 20, "start", "serves")
+	s.rect(130, 11, 10, 10, mapWait)
+	s.text(144, 20, "start", "waits")
+	for row, c := range contenders {
+		for column, rate := range []float64{50, 500, 5000} {
+			most := math.Ceil(2.5*float64(flush.Best(rate, callCost))) + 1
+			f := &frame{svg: s, left: 60 + 330*float64(column), top: 60 + 220*float64(row), width: 270, height: 140,
+				x: mapAges(rate), y: axis{least: 0.5, most: most + 0.5, ticks: wholeTicks(most), name: "waiters"}}
+			cfg := benchmark(Poisson{Rate: rate}, callCost)
+			drawMap(f, &cfg, rate, c.Policy(&cfg))
+			f.draw(fmt.Sprintf("%s, %g requests a second, a call costs 25ms", c.Name, rate))
+		}
 	}
 	return s.writeTo(w)
 }
@@ -132,12 +130,20 @@ const (
 	mapWait  = "#f7dcc4"
 )
 
+// mapAges is an axis of ages, in milliseconds, of which more are of interest the longer the gaps are.
+func mapAges(rate float64) axis {
+	if rate > 1000 {
+		return axis{most: 10, ticks: []float64{0, 2, 4, 6, 8, 10}, name: "age of the slot, ms"}
+	}
+	return axis{most: 50, ticks: []float64{0, 10, 20, 30, 40, 50}, name: "age of the slot, ms"}
+}
+
 func drawMap(f *frame, cfg *Config, rate float64, p coalesce.Policy) {
 	const columns = 100
 	f.rect(f.left, f.top, f.width, f.height, mapWait)
 	for n := 1; float64(n) < f.y.most; n++ {
 		serves := func(column int) bool {
-			age := time.Duration(float64(cfg.Hold) * (float64(column) + 0.5) / columns)
+			age := time.Duration(f.x.most * (float64(column) + 0.5) / columns * float64(time.Millisecond))
 			return column < columns && p.Decide(mapState(cfg, rate, n, age)).Serve
 		}
 		_, y := f.at(0, float64(n)+0.5)
@@ -154,29 +160,21 @@ func drawMap(f *frame, cfg *Config, rate float64, p coalesce.Policy) {
 	}
 }
 
-// mapState is that of a slot whose waiters have come evenly spread, at a rate that was always the same.
+// mapState is that of a slot whose waiters have come at the rate, or faster if it isn't as old as that, after arrivals at a rate that was always the
+// same.
 func mapState(cfg *Config, rate float64, n int, age time.Duration) coalesce.State {
-	quiet := min(time.Duration(1e9/rate), age)
+	gap := time.Duration(1e9 / rate)
+	quiet := max(age-time.Duration(n-1)*gap, min(age/time.Duration(n), gap/2))
 	return coalesce.State{
-		Now: time.Hour, Size: n, Age: age, Waiting: age * time.Duration(n) / 2, SinceArrival: quiet,
+		Now: time.Hour, Size: n, Age: age, Waiting: time.Duration(n) * (quiet + (age-quiet)/2), SinceArrival: quiet,
+		Gap:   time.Duration(geometricGap * float64(gap)),
 		Rates: [3]float64{rate, rate, rate}, LatencyP50: cfg.Latency.Median, LatencyP99: cfg.Latency.Median,
 		Hold: cfg.Hold, MaxBatch: cfg.MaxBatch, Relaxed: cfg.Relaxed,
 	}
 }
 
-// drawRules draws n* and where the waiting of waiters that have come evenly spread is the call cost.
-func drawRules(f *frame, best, most float64, callCost time.Duration) {
-	x1, y := f.at(0, best-0.5)
-	f.line(x1, y, x1+f.width, y, colorOf("threshold"))
-	var points [][2]float64
-	for age := 0.5; age <= 50; age += 0.5 {
-		if n := 2 * millis(callCost) / age; n <= most {
-			x, y := f.at(age, n)
-			points = append(points, [2]float64{x, y})
-		}
-	}
-	f.path(points, colorOf("balance"))
-}
+// geometricGap is the geometric mean of random arrivals' gaps, over their mean: e to the −γ, Euler's constant.
+const geometricGap = 0.5615
 
 // wholeTicks returns some five numbers up to most.
 func wholeTicks(most float64) []float64 {
