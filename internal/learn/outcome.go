@@ -24,7 +24,7 @@ func (o *Outcome) Reduction() float64 {
 	return 1 - float64(o.Calls)/float64(max(1, o.Requests))
 }
 
-// A Histogram counts times in buckets that are 1/16 wide, of powers of two. The zero value is empty.
+// A Histogram counts times in buckets that are at most 1/64 wide. The zero value is empty.
 type Histogram struct {
 	buckets [buckets]uint32
 	count   uint64
@@ -32,7 +32,7 @@ type Histogram struct {
 }
 
 const (
-	fineBits = 4
+	fineBits = 6
 	fine     = 1 << fineBits
 	buckets  = (64 - fineBits) * fine
 )
@@ -79,7 +79,7 @@ func (h *Histogram) Mean() time.Duration {
 	return h.sum / time.Duration(h.count)
 }
 
-// Quantile returns the time that the share p of the times doesn't exceed, to 1/32; 0 if there are none.
+// Quantile returns the time that the share p of the times doesn't exceed, to 1/128; 0 if there are none.
 func (h *Histogram) Quantile(p float64) time.Duration {
 	if h.count == 0 {
 		return 0

@@ -68,6 +68,9 @@ func OpenTraces(name string) (*Traces, error) {
 // mostTraceLines bounds what is read into memory: 8 bytes each.
 const mostTraceLines = 50_000_000
 
+// longestTrace is 30 years, in milliseconds.
+const longestTrace = 30 * 365 * 24 * 3600 * 1000
+
 // ReadTraces reads recorded arrivals: either what /api/v1/arrivals of a gateway writes, which is CSV with a header that has time_ms and key among
 // its columns; or plain times, one a line, or the first column of each line, in milliseconds. Times may come in any order. Empty lines, and a first
 // line that is no number, are left out.
@@ -132,6 +135,9 @@ func (t *traceReader) add(line int, record []string) error {
 	}
 	if t.lines == 1 {
 		t.base = at
+	}
+	if math.Abs(at-t.base) > longestTrace {
+		return fmt.Errorf("line %d: %q is more than 30 years from the first time, in milliseconds", line, text)
 	}
 	t.keys[i] = append(t.keys[i], time.Duration(math.Round((at-t.base)*1e6)))
 	return nil

@@ -108,3 +108,22 @@ func TestEndOfTrace(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReadTraces: whatever the file, it is refused, or its times can be played.
+func FuzzReadTraces(f *testing.F) {
+	for _, seed := range []string{"0\n10\n", "key,route,time_ms\na,/x,1.000\nb,/x,3.5\n", "time_ms\n-1e13\n1e13\n", "\"a\n\",1\n", "# \n7"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		traces, err := learn.ReadTraces("x", strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for seed := range uint64(3) {
+			times := traces.Times(nil, 10, rand.New(rand.NewPCG(seed, 1)))
+			if len(times) == 0 || len(times) > 10 || times[0] != 0 || !slices.IsSorted(times) {
+				t.Fatalf("%q: %v", text, times)
+			}
+		}
+	})
+}
