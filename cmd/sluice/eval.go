@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -90,7 +91,7 @@ func evaluate(cmd *cobra.Command, o *evalOptions) error {
 	e.Progress = progressOn(cmd.ErrOrStderr())
 	report, err := e.Run(ctx)
 	if err != nil {
-		return err
+		return errors.New("interrupted")
 	}
 	if o.plots != "" {
 		if err := writePlots(ctx, o.plots, report, e.Contenders); err != nil {

@@ -88,7 +88,8 @@ func TestEvaluationIsCancelled(t *testing.T) {
 }
 
 func TestReportAsJSON(t *testing.T) {
-	text, err := json.Marshal(&learn.Report{Cells: []learn.Result{{Policy: "ppo", Regime: "poisson:5/s", CallCostMS: 25, Freshness: "strict", Unseen: true, CostRatio: 1.5}}})
+	result := learn.Result{Policy: "ppo", Regime: "poisson:5/s", CallCostMS: 25, Freshness: "strict", Unseen: true, CostRatio: 1.5}
+	text, err := json.Marshal(&learn.Report{Cells: []learn.Result{result}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,8 @@ func TestBars(t *testing.T) {
 	r := &learn.Report{Cells: []learn.Result{
 		cell("balance", "poisson:5/s", false, 1.4, 1), cell("immediate", "poisson:5/s", false, 2, 1), cell("hindsight", "poisson:5/s", false, 1.2, 1),
 		cell("mine", "poisson:5/s", false, 1.29, 1),
-		cell("balance", "mmpp:x", true, 2.1, 1), cell("immediate", "mmpp:x", true, 1, 1), cell("hindsight", "mmpp:x", true, 1, 1), cell("mine", "mmpp:x", true, 1.02, 0.7),
+		cell("balance", "mmpp:x", true, 2.1, 1), cell("immediate", "mmpp:x", true, 1, 1), cell("hindsight", "mmpp:x", true, 1, 1),
+		cell("mine", "mmpp:x", true, 1.02, 0.7),
 	}}
 	want := []learn.Bar{
 		{Value: 1.29, Limit: 1.22}, {Value: 1.02, Limit: 1.22}, {Value: 1.02, Limit: 1.03}, {Value: 1.29 / 1.2, Limit: 1.05}, {Value: 85, Limit: 90, Least: true},
@@ -177,7 +179,8 @@ func TestPlots(t *testing.T) {
 }
 
 func TestHistogram(t *testing.T) {
-	o := learn.Run(learn.Config{Arrivals: learn.Poisson{Rate: 100}, CallCost: ms, Hold: 40 * ms, Requests: 20_000, Seed: 1}, learn.Hindsight{N: 1 << 20, Gap: 1 << 50, Budget: 1 << 50})
+	cfg := learn.Config{Arrivals: learn.Poisson{Rate: 100}, CallCost: ms, Hold: 40 * ms, Requests: 20_000, Seed: 1}
+	o := learn.Run(cfg, learn.Hindsight{N: 1 << 20, Gap: 1 << 50, Budget: 1 << 50})
 	// Slots are open for 40 ms: the first waits that long, and the others, four of five, evenly from 0 to 40 ms.
 	for p, want := range map[float64]float64{0.1: 5, 0.5: 25, 0.7: 35, 0.9: 40, 1: 40} {
 		if got := float64(o.Waits.Quantile(p)) / float64(ms); math.Abs(got/want-1) > 0.08 {
