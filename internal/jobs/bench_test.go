@@ -117,26 +117,37 @@ func BenchmarkSnapshot(b *testing.B) {
 	})
 }
 
-// TestMemory says what a million queued jobs take, of the state and of the process. It is asked for by SLUICE_SOAK=1.
+// TestMemory says what a million queued jobs take, of the state and of the process. It is asked for by SLUICE_SOAK=1, for one case at a time:
+// go test -run TestMemory/plain.
 func TestMemory(t *testing.T) {
 	if os.Getenv("SLUICE_SOAK") == "" {
 		t.Skip("SLUICE_SOAK is not set")
 	}
-	l := newLoad(t, 1_000_000)
-	report := func(when string) {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		t.Logf("%s: heap %d MiB, from the system %d MiB, resident %s", when, m.HeapAlloc>>20, m.Sys>>20, resident())
+	for _, name := range []string{"plain", "keyed"} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoad(t, 0)
+			for i := range 1_000_000 {
+				if name == "keyed" {
+					l.spec.Key = fmt.Sprint("key-", i)
+				}
+				l.Apply(l.enqueue())
+			}
+			report := func(when string) {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				t.Logf("%s: heap %d MiB, from the system %d MiB, resident %s", when, m.HeapAlloc>>20, m.Sys>>20, resident())
+			}
+			report("1,000,000 queued, as it comes")
+			runtime.GC()
+			report("after a collection")
+			if rss := residentBytes(t); rss > 300<<20 {
+				t.Errorf("%d MiB are resident, want less than 300", rss>>20)
+			}
+			debug.FreeOSMemory()
+			report("after giving back what is free")
+			runtime.KeepAlive(l)
+		})
 	}
-	report("1,000,000 queued, as it comes")
-	runtime.GC()
-	report("after a collection")
-	debug.FreeOSMemory()
-	report("after giving back what is free")
-	if rss := residentBytes(t); rss > 300<<20 {
-		t.Errorf("%d MiB are resident, want less than 300", rss>>20)
-	}
-	runtime.KeepAlive(l)
 }
 
 func resident() string {
@@ -156,7 +167,7 @@ func residentBytes(t *testing.T) (n int64) {
 	return n << 10
 }
 
-// BenchmarkIndex finds ids among a million.
+// BenchmarkGet finds jobs among a million.
 func BenchmarkGet(b *testing.B) {
 	l := newLoad(b, 0)
 	var ids [1 << 20]jobs.ID
