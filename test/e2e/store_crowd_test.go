@@ -258,6 +258,9 @@ func TestStoreCluster(t *testing.T) {
 	c := startDepots(t, 3)
 	users := []string{"ada", "ben", "cy", "1"}
 	c.nodes[0].set("", 2_500_000)
+	for _, d := range c.nodes {
+		await(t, "all nodes know the quota", func() bool { return d.usage("anybody").Quota == 2_500_000 })
+	}
 	uploads := 1000
 	if raceEnabled {
 		uploads = 400
