@@ -257,13 +257,14 @@ func TestStoreCluster(t *testing.T) {
 	t.Parallel()
 	c := startDepots(t, 3)
 	users := []string{"ada", "ben", "cy", "1"}
-	c.nodes[0].set("", 2_500_000)
-	for _, d := range c.nodes {
-		await(t, "all nodes know the quota", func() bool { return d.usage("anybody").Quota == 2_500_000 })
-	}
 	uploads := 1000
 	if raceEnabled {
 		uploads = 400
+	}
+	quota := uint64(uploads) * 2500 // not enough for a quarter of them
+	c.nodes[0].set("", quota)
+	for _, d := range c.nodes {
+		await(t, "all nodes know the quota", func() bool { return d.usage("anybody").Quota == quota })
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: uploads}, Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()
