@@ -16,7 +16,8 @@ import (
 const (
 	outBuffer   = 8 << 10 // responses up to this size are sent in one write
 	lingerTime  = time.Second
-	lingerBytes = 1 << 20
+	lingerBytes = 1 << 20                // until a pause
+	lingerPause = 100 * time.Millisecond // in which a peer that only sends comes to a stop
 )
 
 // conn is one client's connection and the one exchange on it.
@@ -338,7 +339,8 @@ func (c *conn) reset() {
 
 // linger closes the connection in two steps. Closing a socket with unread bytes makes the kernel send a reset, which
 // can destroy the response on its way: so the sending half is closed first, and what still comes is read and dropped
-// for a moment.
+// for a moment. That is done with pauses: a peer that sends for as long as it can, before it looks for a response, as
+// nginx does, would otherwise not look before the connection is closed.
 func (c *conn) linger() {
 	if c.x.Refusal == nil && c.x.Body.done && c.in.r == c.in.w {
 		return // nothing more was announced
@@ -350,12 +352,15 @@ func (c *conn) linger() {
 	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
 	sink := bodyBuffers.Get().(*[]byte)
 	defer bodyBuffers.Put(sink)
-	for budget := lingerBytes; budget > 0; {
+	for budget := lingerBytes; ; {
 		n, err := c.nc.Read(*sink)
 		if err != nil {
 			return
 		}
-		budget -= n
+		if budget -= n; budget <= 0 {
+			time.Sleep(lingerPause)
+			budget = lingerBytes
+		}
 	}
 }
 
