@@ -63,7 +63,7 @@ func TestPages(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			if err := (&session{page: p, dir: t.TempDir(), outs: t.TempDir(), env: env, patience: 2 * time.Minute}).run(); err != nil {
+			if err := (&session{page: p, dir: t.TempDir(), outs: t.TempDir(), env: env, patience: 90 * time.Second}).run(); err != nil {
 				t.Error(err)
 			}
 			for _, b := range p.blocks {

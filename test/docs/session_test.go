@@ -35,6 +35,7 @@ type session struct {
 // prelude is what bash has before the first block. A block's output goes to a file, in which await looks for what a server
 // says when it is ready. A server is a process group of its own, and disowned, so that a "wait" in the page waits for what the page has
 // started in the same terminal alone. Its bash stays until the server has ended. "server TEXT COMMAND" is for hidden ones.
+// In a dry block there are only the programs in testdata/bin, and they only look whether what they are asked for exists.
 const prelude = `
 begin() { line=$1; echo "$line" >&3; exec >"$OUTS/$line" 2>&1; }
 groups=()
@@ -56,6 +57,11 @@ stop() {
 		while kill -0 "$group" 2>/dev/null; do sleep 0.05; done
 	done
 	groups=()
+}
+dry() {
+	export DRY=1 PATH=$SHIMS
+	cd() { :; }
+	command_not_found_handle() { :; }
 }
 trap 'exit 1' TERM
 trap stop EXIT
@@ -89,7 +95,7 @@ func (s *session) commands(b *block) (string, error) {
 	case b.lang != "sh" || b.left():
 		return "", nil
 	case b.not != "":
-		return "( export DRY=1\n" + b.text + ")", nil
+		return "( dry\n" + b.text + ")", nil
 	case b.background:
 		return fmt.Sprintf("set -m; { trap 'exit 143' TERM\n%s} & set +m; await $! %s", b.text, quote(b.until)), nil
 	case b.fails:
@@ -285,7 +291,7 @@ func environment(bin, checkout, scratch string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := []string{"HOME=" + scratch, "TMPDIR=" + scratch, "PATH=" + shims + ":" + filepath.Dir(bin) + ":" + os.Getenv("PATH"),
+	env := []string{"HOME=" + scratch, "TMPDIR=" + scratch, "PATH=" + shims + ":" + os.Getenv("PATH"), "SHIMS=" + shims, "REAL_PATH=" + os.Getenv("PATH"),
 		"no_proxy=*", "REAL_GO=" + goTool, "CHECKOUT=" + checkout, "SLUICE=" + bin}
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOFLAGS", "GOTOOLCHAIN"} {
 		value, err := exec.Command(goTool, "env", name).Output()
