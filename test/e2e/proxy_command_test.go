@@ -49,7 +49,7 @@ func TestProxyCommandKeeps(t *testing.T) {
 func TestProxyCommandRefusesToStart(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ flag, value string }{
-		{"--upstream", "127.0.0.1:9090"}, {"--policy", "psychic"}, {"--freshness", "stale"}, {"--batch-timeout", "soon"},
+		{"--upstream", "127.0.0.1:9090"}, {"--policy", "psychic"}, {"--policy", "remote"}, {"--agent", "127.0.0.1:50051"}, {"--agent-timeout", "1m"}, {"--freshness", "stale"}, {"--batch-timeout", "soon"},
 		{"--batch-timeout", "-1s"}, {"--max-batch-size", "0"}, {"--cache-ttl", "-1s"}, {"--max-connections", "none"},
 	} {
 		args := []string{"proxy", c.flag, c.value}
