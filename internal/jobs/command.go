@@ -25,7 +25,7 @@ import (
 //	beat          session
 //	reap          session, beats
 //	tick
-//	retry         id [16]byte
+//	retry, cancel id [16]byte
 //	purge         before (milliseconds since 1970), queue string, count, ids [16]byte
 //
 // A result is status, flags byte (1 has a blob), error, head string, if it has a blob name string and size, and the body, the rest.
@@ -63,6 +63,7 @@ const (
 	tick
 	retry
 	purge
+	cancel
 )
 
 const (
@@ -154,6 +155,9 @@ func EncodeTick(now time.Time) []byte { return header(nil, tick, now) }
 // EncodeRetry makes the command that queues a failed job again, as if it were new, or tries one at once that waits to be tried again.
 func EncodeRetry(id ID, now time.Time) []byte { return append(header(nil, retry, now), id[:]...) }
 
+// EncodeCancel makes the command that fails a job that is queued.
+func EncodeCancel(id ID, now time.Time) []byte { return append(header(nil, cancel, now), id[:]...) }
+
 // EncodePurge makes the command that forgets the jobs with these ids that are done or failed, at most 1000; or, without any, the failed jobs of a
 // queue, "" for all, that failed before a time.
 func EncodePurge(queue string, before time.Time, ids []ID, now time.Time) []byte {
@@ -218,7 +222,7 @@ func parseCommand(p []byte) (c command, ok bool) {
 	case reap:
 		c.session, c.number = r.uvarint(), r.uvarint()
 	case tick:
-	case retry:
+	case retry, cancel:
 		c.id = r.id()
 	case purge:
 		c.at, c.queue = r.time(), r.name()

@@ -38,6 +38,7 @@ type dispatcher struct {
 	claims  chan Claim    // has room for all that may be held
 	mean    atomic.Int64  // of how long attempts take, in nanoseconds
 	held    int           // claims; guarded by the service's mu
+	stop    chan struct{} // closed when the queue is somebody else's, or nobody's
 }
 
 // quick is what the mean attempt takes at most for a node to claim as many jobs as it has workers beside those that run. Of slow ones it claims none in
@@ -57,6 +58,7 @@ func (s *Service) Handle(queue string, h Handler, workers int) {
 	}
 	d := &dispatcher{
 		s: s, queue: queue, handler: h, workers: workers, wake: s.hooks.watch(queue), freed: make(chan struct{}, 1), claims: make(chan Claim, 2*workers),
+		stop: make(chan struct{}),
 	}
 	s.queues[queue] = d
 	s.tasks.Go(d.dispatch)
@@ -68,7 +70,7 @@ func (s *Service) Handle(queue string, h Handler, workers int) {
 // dispatch claims as long as there is something to claim and somebody to run it.
 func (d *dispatcher) dispatch() {
 	defer close(d.claims)
-	for {
+	for !d.stopped() {
 		if d.room() > 0 && d.ready() {
 			if err := d.claim(); err == nil {
 				continue
@@ -83,6 +85,7 @@ func (d *dispatcher) dispatch() {
 		select {
 		case <-d.wake:
 		case <-d.freed:
+		case <-d.stop:
 		case <-d.s.closing:
 			return
 		}
@@ -189,7 +192,11 @@ func (d *dispatcher) attempt(c *Claim) {
 	s := d.s
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
-	if cause := s.begin(c, cancel); cause != nil {
+	cause := s.begin(c, cancel)
+	if cause == nil && d.stopped() {
+		cause = errClosing
+	}
+	if cause != nil {
 		s.settle(c, Result{Verdict: Abandon}, cause)
 		return
 	}

@@ -408,6 +408,21 @@ func (m *model) retry(id jobs.ID) (r jobs.Reply) {
 	return r
 }
 
+func (m *model) cancel(id jobs.ID) (r jobs.Reply) {
+	j := m.jobs[id]
+	switch {
+	case j == nil:
+		r.Outcome = jobs.NotFound
+		return r
+	case j.view.State != jobs.Queued:
+		r.Outcome = jobs.Refused
+	default:
+		m.die(j, "it was cancelled", &r)
+	}
+	r.Job = m.view(j)
+	return r
+}
+
 func (m *model) purge(queue string, before jobs.Time, ids []jobs.ID) (r jobs.Reply) {
 	gone := []*modelJob{}
 	for _, id := range ids {

@@ -41,6 +41,7 @@ func (s *State) view(i uint32) View {
 const (
 	diedWithNode = "the node died while running it"
 	diedLate     = "its deadline passed before it could be done"
+	diedUnwanted = "it was cancelled"
 )
 
 func why(flags byte, message string) string {
@@ -50,6 +51,8 @@ func why(flags byte, message string) string {
 		text = diedWithNode
 	case flags&rowDiedLate != 0:
 		text = diedLate
+	case flags&rowCancelled != 0:
+		text = diedUnwanted
 	default:
 		return message
 	}

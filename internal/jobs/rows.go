@@ -31,9 +31,10 @@ const (
 	rowBlob                // has blobs, in State.blobs
 	rowDiedWithNode
 	rowDiedLate
+	rowCancelled
 )
 
-const rowDied = rowDiedWithNode | rowDiedLate
+const rowDied = rowDiedWithNode | rowDiedLate | rowCancelled
 
 func (r *row) has(flag byte) bool { return r.flags&flag != 0 }
 

@@ -100,6 +100,8 @@ func (s *State) Apply(cmd []byte) Reply {
 		s.retry(&c, &r)
 	case purge:
 		s.purge(&c, &r)
+	case cancel:
+		s.cancel(&c, &r)
 	}
 	s.payloads.move(s.noted)
 	s.hooks.show(s)

@@ -176,6 +176,10 @@ func (r *run) actions() map[string]func(*rapid.T) {
 			id := r.id()
 			r.apply(jobs.EncodeRetry(id, r.now()), r.m.retry(id))
 		},
+		"cancel": func(*rapid.T) {
+			id := r.id()
+			r.apply(jobs.EncodeCancel(id, r.now()), r.m.cancel(id))
+		},
 		"purge": func(*rapid.T) {
 			q, before := rapid.SampledFrom([]string{"", "q"}).Draw(r.t, "queue"), r.clock.Add(-time.Hour)
 			r.apply(jobs.EncodePurge(q, before, nil, r.now()), r.m.purge(q, jobs.TimeOf(before), nil))
