@@ -3,7 +3,8 @@
 //
 //	listener ─► identify ─► meter ─► access ─► route ─► limit ─► wallet ─┬─► cache ─► coalesce ─► fetch ─┐
 //	                                                                     ├─► merge ──────────────────────┼─► admit ─► upstream
-//	                                                                     └─► forward ────────────────────┘
+//	                                                                     ├─► forward ────────────────────┤
+//	                                                                     └─► accept ~► jobs ~► deliver ──┘
 package gateway
 
 import (
@@ -46,8 +47,10 @@ type Gateway struct {
 	kept      *cache.Shared // nil without redis
 	spoolDir  string
 	wallet    *wallet.Wallet // nil where nobody can have bought anything
+	jobs      *Jobs          // nil where no route is async
 
-	mu sync.Mutex // held while the settings are replaced
+	mu       sync.Mutex // held while the settings are replaced
+	draining bool       // no queue of jobs is worked on any more; guarded by mu
 }
 
 // Options are what a gateway is made of beside its configuration.
@@ -56,6 +59,7 @@ type Options struct {
 	Limits   *limit.Shared  // through which limits are shared, nil if the configuration has no redis; the caller closes it after Shutdown
 	Cache    *cache.Shared  // where nodes share what they keep, nil if the configuration has no redis; the caller closes it after Shutdown
 	Wallet   *wallet.Wallet // what clients bought, nil if no rule is from the market; the caller closes it after Shutdown
+	Jobs     *Jobs          // what is sent later, nil if no route is async; Shutdown closes the service, and the caller its log after that
 	SpoolDir string         // where answers go that clients are slow to read; default os.TempDir
 	Feed     *feed.Feed     // hears of every shared call
 	Arrivals *arrivals.Recorder
@@ -73,6 +77,7 @@ type settings struct {
 	pools      map[string]*backend
 	agents     agents
 	sharings   []*sharing    // of the routes that have one
+	jobs       *route        // matches what clients ask about their jobs; nil if no route is async
 	kept       *cache.Shared // where some of them keep answers for other nodes, too; nil if none does
 	access     bool          // log every request
 }
@@ -81,11 +86,12 @@ type settings struct {
 func New(cfg *config.Config, o Options) *Gateway {
 	g := &Gateway{
 		log: o.Log, metrics: newMetrics(o.Feed, o.Arrivals), meter: o.Meter, limits: limit.New(o.Limits),
-		refreshes: newRefreshes(), kept: o.Cache, spoolDir: o.SpoolDir, wallet: o.Wallet,
+		refreshes: newRefreshes(), kept: o.Cache, spoolDir: o.SpoolDir, wallet: o.Wallet, jobs: o.Jobs,
 	}
 	g.answers = coalesce.New[*ask, *answer](coalesce.Config{Observe: g.observe, Remember: time.Second}) // for longer it is remembered by the cache
 	g.merged = coalesce.NewGather[*item, *part](coalesce.Config{Observe: g.observe})
 	g.settings.Store(g.prepare(cfg, nil))
+	g.work(nil, g.settings.Load())
 	g.server = http1.NewServer(limits(cfg), o.Log, g.serve)
 	g.metrics.register(o.Metrics, g)
 	return g
@@ -111,6 +117,7 @@ func (g *Gateway) Apply(cfg *config.Config) {
 	old := g.settings.Load()
 	next := g.prepare(cfg, old)
 	g.settings.Store(next)
+	g.work(old, next)
 	g.meter.Apply(&cfg.Meter)
 	g.server.SetLimits(limits(cfg))
 	for _, sharing := range old.sharings {
@@ -155,6 +162,9 @@ func (g *Gateway) prepare(cfg *config.Config, old *settings) *settings {
 		route.merging = newMerging(r, s, g.merged)
 		s.routes = append(s.routes, route)
 	}
+	if cfg.Queues() {
+		s.jobs = &route{metrics: g.metrics.route(config.JobsPath + "{id}"), name: config.JobsPath + "{id}"}
+	}
 	return s
 }
 
@@ -186,6 +196,9 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	var served sync.WaitGroup // those who wait for others are served at once: nobody else will come
 	for _, closer := range g.groups() {
 		served.Go(func() { closer(ctx) })
+	}
+	if g.jobs != nil {
+		served.Go(func() { g.stopJobs(ctx) })
 	}
 	err := g.server.Shutdown(ctx)
 	for _, p := range g.settings.Load().pools {

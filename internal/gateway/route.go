@@ -22,6 +22,7 @@ type route struct {
 	capacities []capacity
 	sharing    *sharing // nil if no answer is shared
 	merging    *merging // nil if every request is sent by itself
+	async      *async   // nil if clients wait for the answer
 	name       string   // what limits per route count it by
 }
 
@@ -35,6 +36,7 @@ func newRoute(cfg *config.Route, pool *backend, limits *limit.Set, m *metrics) *
 		maxBody: int64(cfg.MaxBody),
 		metrics: m.route(cfg.Path),
 		limits:  limits,
+		async:   newAsync(cfg),
 		name:    strings.TrimLeft(strings.Join(cfg.Methods, ",")+" "+cfg.Path, " "),
 	}
 }
@@ -52,6 +54,9 @@ func (s *settings) match(r *http1.Request) (found *route, path []byte) {
 	path, ok := cleanPath(r.Path)
 	if !ok {
 		return nil, nil
+	}
+	if s.jobs != nil && asksForJob(path) {
+		return s.jobs, path
 	}
 	for _, candidate := range s.routes {
 		if candidate.matches(r.Method, path) {

@@ -88,12 +88,19 @@ func (g *Gateway) answer(r *request) {
 		r.refuse(problem.NotFound, "no route for "+string(r.Method)+" and this path; see 'routes' in the configuration")
 		return
 	}
+	if r.route == r.settings.jobs {
+		g.tellJob(r, path)
+		return
+	}
 	if standing != limit.Exempt && !(r.limited(path) && g.paid(r, path)) {
 		return
 	}
-	if m := r.route.merging; m != nil && m.takes(&r.Request) {
+	switch m := r.route.merging; {
+	case r.route.async != nil:
+		g.accept(r)
+	case m != nil && m.takes(&r.Request):
 		g.merge(r)
-	} else {
+	default:
 		g.single(r)
 	}
 }

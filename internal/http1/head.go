@@ -34,6 +34,9 @@ type Field struct {
 	Kind        Kind
 }
 
+// FieldOf is a field as a head has it that says no more of it.
+func FieldOf(name, value []byte) Field { return Field{Name: name, Value: value, Kind: kindOf(name)} }
+
 // HopByHop reports whether the field concerns one connection and is never passed on: those that RFC 9110 section
 // 7.6.1 lists, and those that a Connection field of the message names.
 func (f *Field) HopByHop() bool {

@@ -32,6 +32,14 @@ func (r *Request) Clone() *Request {
 	return &c
 }
 
+// SplitTarget sets Path and Query, of which Target is made.
+func (r *Request) SplitTarget() {
+	r.Path, r.Query = r.Target, nil
+	if i := bytes.IndexByte(r.Target, '?'); i >= 0 {
+		r.Path, r.Query = r.Target[:i], r.Target[i+1:]
+	}
+}
+
 // SetLength frames the request anew, for a body of n bytes.
 func (r *Request) SetLength(n int64) {
 	r.Fields = slices.DeleteFunc(r.Fields, func(f Field) bool {
@@ -74,10 +82,7 @@ func (r *Request) parse(head []byte, maxURI int) *Error {
 	if err := r.setHost(); err != nil {
 		return err
 	}
-	r.Path, r.Query = r.Target, nil
-	if i := bytes.IndexByte(r.Target, '?'); i >= 0 {
-		r.Path, r.Query = r.Target[:i], r.Target[i+1:]
-	}
+	r.SplitTarget()
 	return r.expect()
 }
 

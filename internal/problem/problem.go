@@ -84,6 +84,14 @@ var (
 	StorageFull         = own("storage-full", "The storage has no room for this", 507)
 )
 
+// The types of errors of requests that are accepted now and sent later.
+var (
+	NoResult        = own("no-result", "The job has no result to show", 409)
+	NotCancelled    = own("not-cancelled", "The job can no longer be cancelled", 409)
+	JobsFull        = own("jobs-full", "Too many jobs wait", 503)
+	JobsUnavailable = own("jobs-unavailable", "Jobs cannot be kept now", 503)
+)
+
 // All lists every type, for the documentation's test.
 var All = []*Type{
 	BadRequest, AccessDenied, NotFound, RequestTimeout, BodyTooLarge, URITooLong, ExpectationFailed, QuotaExceeded, HeaderTooLarge,
@@ -92,6 +100,7 @@ var All = []*Type{
 	MarketUnavailable, OutcomeUnknown, TooManyStreams,
 	DigestMismatch, InvalidObject, StorageQuota, UnknownObject, UnknownJob, LengthRequired, PreconditionFailed, RangeNotSatisfiable, StorageBusy,
 	StorageUnavailable, StorageFull,
+	NoResult, NotCancelled, JobsFull, JobsUnavailable,
 }
 
 // ForRefusal is the type for a request that was refused with the given status.
