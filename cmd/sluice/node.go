@@ -60,7 +60,7 @@ func newNode(ctx context.Context, cfg *config.Config, load func() (*config.Confi
 		n.closeListeners()
 		return nil, err
 	}
-	if n.state, err = openState(ctx, cfg, n.log, n.reg); err != nil {
+	if n.state, err = openState(ctx, cfg, n.log, n.reg, n.feed); err != nil {
 		n.closeListeners()
 		return nil, err
 	}
@@ -74,6 +74,7 @@ func newNode(ctx context.Context, cfg *config.Config, load func() (*config.Confi
 		Limits:   n.state.limits,
 		Cache:    n.state.cache,
 		Wallet:   n.state.wallet(),
+		Jobs:     n.state.later.gateway(),
 		SpoolDir: n.state.spoolDir(),
 		Feed:     n.feed,
 		Arrivals: n.arrivals,
@@ -149,9 +150,12 @@ func (n *node) run(ctx context.Context) error {
 	// Only now: whoever waits for this line may signal at once.
 	n.log.Info("sluice is serving", "listen", n.url(), "admin", n.adminURL(), "config", n.cfg.Path, "upstreams", n.cfg.UpstreamNames)
 
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	if t := n.state.trade; t != nil {
-		go n.watch(t, failed)
+		go watch(t.market, failed)
+	}
+	if l := n.state.later; l != nil {
+		go watch(l.log, failed)
 	}
 	if n.marketListener != nil {
 		n.log.Info("the market is serving", "listen", "http://"+n.marketListener.Addr().String())
@@ -178,10 +182,13 @@ func (n *node) run(ctx context.Context) error {
 	}
 }
 
-// watch tells when the market's log stops: it is damaged, or nodes disagree, and nothing that was bought could be spent.
-func (n *node) watch(t *trade, failed chan<- error) {
-	<-t.market.Stopped()
-	failed <- t.market.Err()
+// watch tells when a log stops: it is damaged, or nodes disagree, and nothing that was bought could be spent, and no job be accepted.
+func watch(log interface {
+	Stopped() <-chan struct{}
+	Err() error
+}, failed chan<- error) {
+	<-log.Stopped()
+	failed <- log.Err()
 }
 
 // shutdown ends the traffic first, that of other proxies beside our own, then writes what is kept, and ends the admin listener last, so
@@ -258,6 +265,7 @@ func (n *node) sameProcess(cfg *config.Config) error {
 		{"data_dir", cfg.DataDir != n.cfg.DataDir},
 		{"nats", cfg.NATS != n.cfg.NATS},
 		{"market", !reflect.DeepEqual(cfg.Market, n.cfg.Market) || cfg.Trades() && n.state.trade == nil},
+		{"routes[].async", cfg.Queues() && n.state.later == nil},
 		{"redis", !reflect.DeepEqual(cfg.Redis, n.cfg.Redis)},
 		{"log.format", cfg.Log.Format != n.cfg.Log.Format},
 	} {

@@ -16,6 +16,9 @@ import (
 	"github.com/sluicegate/sluice/internal/cache"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/datadir"
+	"github.com/sluicegate/sluice/internal/feed"
+	"github.com/sluicegate/sluice/internal/jobs"
+	"github.com/sluicegate/sluice/internal/journal"
 	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/meter"
 	"github.com/sluicegate/sluice/internal/redislimit"
@@ -28,15 +31,17 @@ type state struct {
 	dir     *datadir.Dir  // nil without data_dir
 	redis   *redis.Client // nil without redis
 	meter   *meter.Meter
-	cluster *meter.Cluster // nil without redis
-	limits  *limit.Shared  // nil without redis
-	cache   *cache.Shared  // nil without redis
-	trade   *trade         // nil where nothing is bought or sold
+	cluster *meter.Cluster  // nil without redis
+	limits  *limit.Shared   // nil without redis
+	cache   *cache.Shared   // nil without redis
+	broker  *journal.Broker // of the logs; nil without one
+	trade   *trade          // nil where nothing is bought or sold
+	later   *later          // nil where no route is async
 	log     *slog.Logger
 }
 
 // openState restores what was kept. Redis may be away: nothing waits for it.
-func openState(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (*state, error) {
+func openState(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer, events *feed.Feed) (*state, error) {
 	s := &state{log: log, id: datadir.NewID()}
 	opts := meter.Options{Log: log}
 	var err error
@@ -50,10 +55,8 @@ func openState(ctx context.Context, cfg *config.Config, log *slog.Logger, reg pr
 		return nil, errors.Join(fmt.Errorf("restoring the counts of requests: %w", err), s.closeDir())
 	}
 	reg.MustRegister(s.meter)
-	if cfg.Trades() {
-		if s.trade, err = openTrade(ctx, cfg, s.dir, log); err != nil {
-			return nil, errors.Join(err, s.close(ctx))
-		}
+	if err := s.openLogs(ctx, cfg, reg, events); err != nil {
+		return nil, errors.Join(err, s.close(ctx))
 	}
 	if cfg.Redis == nil {
 		return s, nil
@@ -69,6 +72,31 @@ func openState(ctx context.Context, cfg *config.Config, log *slog.Logger, reg pr
 		Addrs: []string{cfg.Redis.Address}, Username: cfg.Redis.User, Password: cfg.Redis.Password, DB: cfg.Redis.DB, TLSConfig: redisTLS(cfg.Redis),
 	}})
 	return s, nil
+}
+
+// openLogs restores what is kept in logs, on one broker.
+func (s *state) openLogs(ctx context.Context, cfg *config.Config, reg prometheus.Registerer, events *feed.Feed) (err error) {
+	if !cfg.Trades() && !cfg.Queues() {
+		return nil
+	}
+	if cfg.NATS != "" {
+		s.broker, err = journal.Dial(journal.DialConfig{URL: cfg.NATS, Log: s.log})
+	} else {
+		s.broker, err = journal.Embed(journal.EmbedConfig{Dir: s.dir, Log: s.log})
+	}
+	if err != nil {
+		return err
+	}
+	if cfg.Trades() {
+		if s.trade, err = openTrade(ctx, s.broker, s.dir, s.log); err != nil {
+			return err
+		}
+	}
+	if cfg.Queues() {
+		notify := func(e jobs.Event) { events.Publish("job", e) }
+		s.later, err = openLater(ctx, laterOptions{broker: s.broker, dir: s.dir, log: s.log, reg: reg, notify: notify})
+	}
+	return err
 }
 
 // wallet is what clients bought, nil where they cannot.
@@ -90,8 +118,14 @@ func (s *state) spoolDir() string {
 // close writes what is kept. Call it after the last request.
 func (s *state) close(ctx context.Context) error {
 	var err error
+	if s.later != nil {
+		err = s.later.close(ctx)
+	}
 	if s.trade != nil {
-		err = s.trade.close(ctx)
+		err = errors.Join(err, s.trade.close(ctx))
+	}
+	if s.broker != nil {
+		s.broker.Close()
 	}
 	if s.limits != nil {
 		s.closeLimits()

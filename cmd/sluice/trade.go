@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 
-	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/datadir"
 	"github.com/sluicegate/sluice/internal/journal"
 	"github.com/sluicegate/sluice/internal/market"
@@ -17,7 +16,6 @@ import (
 // trade is the market as a part of a gateway: its log, what clients spend of what they bought, and, with a section market, the listener for
 // orders.
 type trade struct {
-	broker *journal.Broker
 	market *market.Market
 	wallet *wallet.Wallet
 
@@ -26,19 +24,9 @@ type trade struct {
 }
 
 // openTrade restores the market from its log.
-func openTrade(ctx context.Context, cfg *config.Config, dir *datadir.Dir, log *slog.Logger) (*trade, error) {
-	t := new(trade)
-	var err error
-	if cfg.NATS != "" {
-		t.broker, err = journal.Dial(journal.DialConfig{URL: cfg.NATS, Log: log})
-	} else {
-		t.broker, err = journal.Embed(journal.EmbedConfig{Dir: dir, Log: log})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if t.market, err = market.Open(ctx, market.Options{Dir: dir, Broker: t.broker, Log: log}); err != nil {
-		t.broker.Close()
+func openTrade(ctx context.Context, broker *journal.Broker, dir *datadir.Dir, log *slog.Logger) (t *trade, err error) {
+	t = new(trade)
+	if t.market, err = market.Open(ctx, market.Options{Dir: dir, Broker: broker, Log: log}); err != nil {
 		return nil, fmt.Errorf("restoring the market: %w", err)
 	}
 	t.wallet = wallet.New(bank{t.market}, log)
@@ -61,9 +49,7 @@ func (t *trade) close(ctx context.Context) error {
 		err = <-t.served
 	}
 	t.wallet.Close(ctx)
-	err = errors.Join(err, t.market.Close())
-	t.broker.Close()
-	return err
+	return errors.Join(err, t.market.Close())
 }
 
 // bank is the market as wallets see it.
