@@ -74,7 +74,8 @@ func (g *Gateway) runJob(ctx context.Context, c *jobs.Claim) jobs.Result {
 	}
 	payload, err := c.Payload()
 	if err != nil {
-		return jobs.Result{Verdict: jobs.Retry, Error: fmt.Sprintf("reading the job: %v", err)}
+		g.log.Warn("a job can't be read", "job", c.ID.String(), "error", err)
+		return jobs.Result{Verdict: jobs.Retry, Error: "what is kept of the request can't be read now"}
 	}
 	kept, err := parseKept(payload)
 	if err != nil {
@@ -88,6 +89,7 @@ func (g *Gateway) runJob(ctx context.Context, c *jobs.Claim) jobs.Result {
 			return d.receive(ctx, call)
 		}
 		if !d.again(ctx, err) {
+			g.log.Debug("an attempt of a job failed", "job", c.ID.String(), "attempt", c.Attempt, "error", err)
 			return d.failed(ctx, err)
 		}
 	}
@@ -137,7 +139,11 @@ func (d *delivery) request(ctx context.Context) (*upstream.Request, error) {
 	head := d.kept.head
 	head.Fields = slices.Clone(head.Fields)
 	if d.claim.Blob == "" {
-		return upstream.Own(ctx, &head, d.kept.body), nil
+		req := upstream.Own(ctx, &head, d.kept.body)
+		if len(d.kept.body) == 0 { // RFC 9110 section 8.6: said of methods that expect a body
+			head.Fields = append(head.Fields, http1.FieldOf([]byte("Content-Length"), []byte("0")))
+		}
+		return req, nil
 	}
 	reading, stop := context.WithCancel(ctx)
 	body, err := d.blobs.Open(reading, d.claim.Blob)
@@ -164,11 +170,11 @@ func (d *delivery) again(ctx context.Context, err error) bool {
 	}
 }
 
-// failed is the result of an attempt without a response.
+// failed is the result of an attempt without a response. The client sees its text, which doesn't tell where the upstream is.
 func (d *delivery) failed(ctx context.Context, err error) jobs.Result {
 	var refusal *admit.Refusal
 	var failure *upstream.Error
-	text := err.Error()
+	text := "the request's body can't be read from the store"
 	switch refused := errors.As(err, &refusal); {
 	case refused && refusal.Reason == admit.Closed: // the route goes to another upstream by now
 		return jobs.Result{Verdict: jobs.Abandon}
@@ -176,6 +182,8 @@ func (d *delivery) failed(ctx context.Context, err error) jobs.Result {
 		text = "the upstream had no room within " + d.claim.Timeout.String()
 	case ctx.Err() != nil, errors.As(err, &failure) && failure.Kind == upstream.TotalTimeout:
 		text = "no answer within " + d.claim.Timeout.String()
+	case failure != nil && failure.Kind != upstream.ClientBody:
+		text = failure.Kind.String()
 	}
 	return jobs.Result{Verdict: jobs.Retry, Error: text}
 }
@@ -187,8 +195,8 @@ const (
 	maxRetryAfter = time.Hour // that an upstream can ask for
 )
 
-// tooLargeToKeep begins the note of a job whose result was not kept.
-const tooLargeToKeep = "the upstream's answer was too large to keep"
+// notKept begins the note of a job whose result was not kept.
+const notKept = "the upstream's answer was not kept"
 
 // receive reads the response, and says what becomes of the job.
 func (d *delivery) receive(ctx context.Context, call admitted) jobs.Result {
@@ -199,7 +207,7 @@ func (d *delivery) receive(ctx context.Context, call admitted) jobs.Result {
 		result.After = retryAfter(resp, time.Now())
 	}
 	if result.Verdict != jobs.Succeed {
-		result.Error = fmt.Sprintf("%s answered %d", call.Target(), resp.Status)
+		result.Error = fmt.Sprintf("the upstream answered %d", resp.Status)
 	}
 	body := &bodyReader{body: call.Body(), max: maxResult}
 	inline, err := readUpTo(nil, body, jobs.MaxPayload-len(result.Head))
@@ -223,13 +231,13 @@ func (d *delivery) complete(ctx context.Context, result jobs.Result, body *bodyR
 	result.Blob, result.BlobSize = "", 0
 	switch {
 	case body.err == errBodyTooLarge:
-		result.Error = fmt.Sprintf("%s: more than %d MiB", tooLargeToKeep, maxResult>>20)
-	case body.err != nil && body.err != io.EOF: // what it did is not known, so it is to do it again
-		return jobs.Result{Verdict: jobs.Retry, Status: result.Status, Error: fmt.Sprintf("the answer broke off: %v", err)}
+		result.Error = fmt.Sprintf("%s: it has more than %d MiB", notKept, maxResult>>20)
+	case body.err != nil && body.err != io.EOF && ctx.Err() == nil: // what it did is not known, so it is to do it again
+		return jobs.Result{Verdict: jobs.Retry, Error: "the answer broke off"}
 	case ctx.Err() != nil:
-		return jobs.Result{Verdict: jobs.Retry, Status: result.Status, Error: "no whole answer within " + d.claim.Timeout.String()}
+		return jobs.Result{Verdict: jobs.Retry, Error: "no whole answer within " + d.claim.Timeout.String()}
 	default: // the upstream has done it
-		result.Error = fmt.Sprintf("the upstream's answer could not be kept: %v", err)
+		result.Error = notKept + ", for the store of large ones does not take it"
 	}
 	return result
 }

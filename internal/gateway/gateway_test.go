@@ -130,7 +130,7 @@ func parse(t testing.TB, yaml string, args ...any) *config.Config {
 	return cfg
 }
 
-func start(t testing.TB, cfg *config.Config) *gate {
+func start(t testing.TB, cfg *config.Config, options ...func(*Options)) *gate {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	log := slog.New(slog.DiscardHandler)
@@ -139,7 +139,11 @@ func start(t testing.TB, cfg *config.Config) *gate {
 		t.Fatal(err)
 	}
 	t.Cleanup(counts.Close)
-	g := &gate{New(cfg, Options{Meter: counts, Feed: feed.New(16), Arrivals: arrivals.New(arrivals.Options{}), Log: log, Metrics: reg}), "", reg}
+	o := Options{Meter: counts, Feed: feed.New(16), Arrivals: arrivals.New(arrivals.Options{}), Log: log, Metrics: reg}
+	for _, option := range options {
+		option(&o)
+	}
+	g := &gate{New(cfg, o), "", reg}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -191,8 +191,8 @@ func (b *Blobs) putChunks(ctx context.Context, subject string, e *blobEnd, r io.
 	sum := sha256.New()
 	chunk := make([]byte, blobChunk)
 	for {
-		n, end := io.ReadFull(r, chunk)
-		if end != nil && end != io.EOF && !errors.Is(end, io.ErrUnexpectedEOF) {
+		n, end := readFull(r, chunk)
+		if end != nil && end != io.EOF {
 			return end
 		}
 		if e.Size += uint64(n); e.Size > uint64(max) {
@@ -213,6 +213,17 @@ func (b *Blobs) putChunks(ctx context.Context, subject string, e *blobEnd, r io.
 			return nil
 		}
 	}
+}
+
+// readFull is io.ReadFull, but for the error of a reader that ends: io.EOF, also after some bytes. So one that breaks off with
+// io.ErrUnexpectedEOF isn't taken for one that ends.
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	return n, err
 }
 
 // putEnd makes the blob visible.

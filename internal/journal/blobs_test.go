@@ -212,6 +212,7 @@ func TestBlobsInterrupted(t *testing.T) {
 		want error
 	}{
 		{"its reader fails", t.Context(), io.MultiReader(bytes.NewReader(content(2*chunk+5, 1)), iotest.ErrReader(broken)), broken},
+		{"its reader breaks off", t.Context(), io.MultiReader(bytes.NewReader(content(2*chunk+5, 1)), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
 		{"too long", t.Context(), bytes.NewReader(content(3*chunk+1, 1)), journal.ErrBlobTooLarge},
 		{"its context ends", cancelled, io.MultiReader(bytes.NewReader(content(chunk, 1)), readFunc(func([]byte) (int, error) {
 			cancel()
