@@ -26,6 +26,8 @@ import (
 type Jobs struct {
 	Service *jobs.Service
 	Blobs   jobs.Blobs // of bodies that are too large for the service's log
+
+	MaxResult int64 // bytes of an upstream's answer that are kept; 0: 16 MiB
 }
 
 // accept keeps a request to be sent later, and answers with the job that it is then. Nothing is accepted before all of the body is here.

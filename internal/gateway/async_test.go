@@ -565,7 +565,8 @@ func TestAsyncBodyAway(t *testing.T) {
 
 // Results are kept up to a size.
 func TestAsyncResults(t *testing.T) {
-	body := make([]byte, maxResult+1)
+	const most = 1 << 20
+	body := make([]byte, most+1)
 	rand.NewChaCha8([32]byte{}).Read(body)
 	l := startLater(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
@@ -573,10 +574,11 @@ func TestAsyncResults(t *testing.T) {
 		w.WriteHeader(status)
 		w.Write(body[:n])
 	}), "max_attempts: 1")
+	l.jobs.MaxResult = most // nothing runs yet
 	for _, c := range []struct {
 		n, status int
 		state     string
-	}{{32<<10 - 100, 200, "done"}, {32<<10 + 1, 200, "done"}, {maxResult, 200, "done"}, {100_000, 404, "failed"}} {
+	}{{32<<10 - 100, 200, "done"}, {32<<10 + 1, 200, "done"}, {most, 200, "done"}, {100_000, 404, "failed"}} {
 		where := l.accepted(fmt.Sprintf("/later/a?n=%d&status=%d", c.n, c.status), nil)
 		v := l.until(where, c.state, func(v view) bool { return v.State == c.state })
 		if resp, got := l.send("GET", where+"/result", nil); v.Bytes != int64(c.n) || resp.StatusCode != c.status || got != string(body[:c.n]) {
@@ -584,11 +586,11 @@ func TestAsyncResults(t *testing.T) {
 		}
 	}
 	where := l.accepted(fmt.Sprintf("/later/a?n=%d&status=200", len(body)), nil)
-	if v := l.done(where); v.Status != 200 || !strings.Contains(v.Error, "more than 16 MiB") || v.Bytes != 0 {
+	if v := l.done(where); v.Status != 200 || !strings.Contains(v.Error, "more than 1048576 bytes") || v.Bytes != 0 {
 		t.Errorf("the job with a result that is too large is %+v", v)
 	}
 	resp, text := l.send("GET", where+"/result", nil)
-	if expectProblem(t, resp, text, 409, "no-result"); !strings.Contains(text, "more than 16 MiB") {
+	if expectProblem(t, resp, text, 409, "no-result"); !strings.Contains(text, "more than 1048576 bytes") {
 		t.Errorf("it doesn't say why there is none: %s", text)
 	}
 }

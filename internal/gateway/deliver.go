@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,7 +83,7 @@ func (g *Gateway) runJob(ctx context.Context, c *jobs.Claim) jobs.Result {
 		return jobs.Result{Verdict: jobs.Fail, Error: err.Error()}
 	}
 	kept.addJob(c)
-	d := delivery{claim: c, kept: kept, pool: route.pool, blobs: g.jobs.Blobs}
+	d := delivery{claim: c, kept: kept, pool: route.pool, blobs: g.jobs.Blobs, maxResult: cmp.Or(g.jobs.MaxResult, maxResult)}
 	for {
 		call, err := d.send(ctx)
 		if err == nil {
@@ -110,6 +111,8 @@ type delivery struct {
 	kept  *keptRequest
 	pool  *backend
 	blobs jobs.Blobs
+
+	maxResult int64
 }
 
 // send sends the request, and returns when the final response has begun. It ends with ctx.
@@ -190,7 +193,7 @@ func (d *delivery) failed(ctx context.Context, err error) jobs.Result {
 
 // Bounds of what is kept of a response.
 const (
-	maxResult     = 16 << 20  // bytes of a body
+	maxResult     = 16 << 20  // bytes of a body, unless the options say otherwise
 	maxKeptHead   = 4 << 10   // bytes of field lines
 	maxRetryAfter = time.Hour // that an upstream can ask for
 )
@@ -209,7 +212,7 @@ func (d *delivery) receive(ctx context.Context, call admitted) jobs.Result {
 	if result.Verdict != jobs.Succeed {
 		result.Error = fmt.Sprintf("the upstream answered %d", resp.Status)
 	}
-	body := &bodyReader{body: call.Body(), max: maxResult}
+	body := &bodyReader{body: call.Body(), max: d.maxResult}
 	inline, err := readUpTo(nil, body, jobs.MaxPayload-len(result.Head))
 	switch {
 	case err == nil && len(inline)+len(result.Head) <= jobs.MaxPayload:
@@ -218,7 +221,7 @@ func (d *delivery) receive(ctx context.Context, call admitted) jobs.Result {
 		result.Error += ", with a body that is too large to keep before the last attempt"
 	case err == nil:
 		result.Blob = fmt.Sprintf("%s-%d.result", d.claim.ID, d.claim.Fence)
-		result.BlobSize, err = d.blobs.Put(ctx, result.Blob, body.after(inline), maxResult)
+		result.BlobSize, err = d.blobs.Put(ctx, result.Blob, body.after(inline), d.maxResult)
 	}
 	return d.complete(ctx, result, body, err)
 }
@@ -231,7 +234,7 @@ func (d *delivery) complete(ctx context.Context, result jobs.Result, body *bodyR
 	result.Blob, result.BlobSize = "", 0
 	switch {
 	case body.err == errBodyTooLarge:
-		result.Error = fmt.Sprintf("%s: it has more than %d MiB", notKept, maxResult>>20)
+		result.Error = fmt.Sprintf("%s: it has more than %d bytes", notKept, d.maxResult)
 	case body.err != nil && body.err != io.EOF && ctx.Err() == nil: // what it did is not known, so it is to do it again
 		return jobs.Result{Verdict: jobs.Retry, Error: "the answer broke off"}
 	case ctx.Err() != nil:
