@@ -51,6 +51,7 @@ func (s *Server) guarded() []endpoint {
 			endpoint{"GET", "/api/v1/live", "everything at a glance", s.glance},
 			endpoint{"GET", "/api/v1/live/stream", "the same once a second, as a stream", s.bounded(s.liveStream)})
 	}
+	list = append(list, s.jobEndpoints()...)
 	if s.opts.Events != nil {
 		list = append(list, endpoint{"GET", "/api/v1/events", "what happens, as a stream or in pages", s.events})
 	}
@@ -125,13 +126,19 @@ func orProblem(mux *http.ServeMux, list []endpoint) http.Handler {
 	})
 }
 
+// leadsTo reports whether path is one that a pattern stands for, of which a part in braces is any.
+func leadsTo(pattern, path string) bool {
+	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
+	return slices.EqualFunc(want, got, func(w, g string) bool { return w == g || g != "" && strings.HasPrefix(w, "{") })
+}
+
 // methodsOf are the methods that are served at path.
 func methodsOf(path string, list []endpoint) (methods []string) {
 	if path == "/" {
 		methods = append(methods, "GET")
 	}
 	for _, e := range list {
-		if e.path == path {
+		if leadsTo(e.path, path) {
 			methods = append(methods, e.method)
 		}
 	}

@@ -61,7 +61,7 @@ var allowed = map[string][]string{
 	"internal/gateway": {"coalesce", "flush", "gcra", "internal/admit", "internal/agent", "internal/arrivals", "internal/cache", "internal/config", "internal/feed", "internal/http1",
 		"internal/identify", "internal/jobs", "internal/journal", "internal/limit", "internal/meter", "internal/problem", "internal/spool", "internal/upstream", "internal/version", "internal/wallet", "window"},
 	"internal/rls":   {"internal/grpcserver", "internal/limit", "internal/rate"},
-	"internal/admin": {"internal/arrivals", "internal/feed", "internal/limit", "internal/live", "internal/meter", "internal/version"},
+	"internal/admin": {"internal/arrivals", "internal/feed", "internal/jobs", "internal/limit", "internal/live", "internal/meter", "internal/version"},
 
 	// to try and to measure with
 	"internal/learn":     {"coalesce", "flush"},
