@@ -37,7 +37,7 @@ type Options struct {
 	// Meters lists what /api/v1/meters answers. Its error is a *meter.QueryError or wraps meter.ErrUnreachable.
 	Meters func(ctx context.Context, q meter.Query) (*meter.Page, error)
 
-	Jobs       *jobs.Service                                                // what /api/v1/jobs answers from; nil: there are none
+	Jobs       *jobs.Service                                              // what /api/v1/jobs answers from; nil: there are none
 	JobRequest func(ctx context.Context, id jobs.ID) (*JobRequest, error) // what a job that isn't done keeps; nil: nobody knows
 
 	Events   *feed.Feed         // what /api/v1/events tells; nil: it isn't there

@@ -118,11 +118,11 @@ func (s *Server) jobStats(w http.ResponseWriter, _ *http.Request) {
 	}
 	type queue struct {
 		jobs.QueueStats
-		Oldest float64 `json:"oldest_seconds"`
+		Age float64 `json:"oldest_seconds"`
 	}
 	answer := make([]queue, len(all))
 	for i, q := range all {
-		answer[i] = queue{q, q.Oldest.Seconds()}
+		answer[i] = queue{q, q.Age.Seconds()}
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"queues": answer})
 }

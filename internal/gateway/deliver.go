@@ -19,7 +19,7 @@ import (
 
 // work has the jobs of each async route of next sent, as many at once as it says, and those of routes that are there no more wait.
 func (g *Gateway) work(old, next *settings) {
-	if g.jobs == nil || g.draining {
+	if g.jobs == nil {
 		return
 	}
 	before, after := old.workers(), next.workers()
@@ -50,9 +50,6 @@ func (s *settings) workers() map[string]int {
 
 // stopJobs gives the jobs that are being sent until ctx ends. What is not done then another process sends again.
 func (g *Gateway) stopJobs(ctx context.Context) {
-	g.mu.Lock()
-	g.draining = true // a reload may come
-	g.mu.Unlock()
 	if err := g.jobs.Service.Close(ctx); err != nil {
 		g.log.Info("jobs were not waited for, and are sent again later", "reason", err)
 	}

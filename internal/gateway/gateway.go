@@ -49,8 +49,7 @@ type Gateway struct {
 	wallet    *wallet.Wallet // nil where nobody can have bought anything
 	jobs      *Jobs          // nil where no route is async
 
-	mu       sync.Mutex // held while the settings are replaced
-	draining bool       // no queue of jobs is worked on any more; guarded by mu
+	mu sync.Mutex // held while the settings are replaced
 }
 
 // Options are what a gateway is made of beside its configuration.

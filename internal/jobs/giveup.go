@@ -37,6 +37,25 @@ func (s *Service) Cancel(ctx context.Context, id ID) (View, error) {
 	return r.Job, nil
 }
 
+// Blob returns the name of a job's large body, "" without one, and its size in bytes; or ErrNotFound. A job that is done has none.
+func (s *Service) Blob(ctx context.Context, id ID) (name string, size int64, err error) {
+	err = s.known(ctx, id, func() error {
+		found := false
+		if err := s.log.Read(func(st *State) {
+			if i := st.find(&id); i != 0 {
+				found, name, size = true, st.blobs[i].request, st.blobs[i].requestSize
+			}
+		}); err != nil {
+			return err
+		}
+		if !found {
+			return ErrNotFound
+		}
+		return nil
+	})
+	return name, size, err
+}
+
 // Unhandle ends what Handle began: nothing more is claimed of the queue, what was not begun is given back, and attempts under way go on to their end.
 // Then, or at once, the queue may be handled anew.
 func (s *Service) Unhandle(queue string) {

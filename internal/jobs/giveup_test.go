@@ -77,9 +77,14 @@ func TestUnhandle(t *testing.T) {
 	began, hold := make(chan jobs.ID, 4), make(chan struct{})
 	n.Handle("q", jobs.HandlerFunc(func(_ context.Context, c *jobs.Claim) jobs.Result {
 		began <- c.ID
-		<-hold
+		if c.Tenant == "t" {
+			<-hold
+		}
 		return jobs.Result{Verdict: jobs.Succeed}
 	}), 1)
+	quick := n.enqueue(jobs.Spec{Queue: "q", Tenant: "quick"}) // so that more is claimed than runs
+	n.until(quick.ID, "done", func(v jobs.View) bool { return v.State == jobs.Done })
+	<-began
 	first := n.enqueue(jobs.Spec{Queue: "q", Tenant: "t"})
 	<-began
 	second := n.enqueue(jobs.Spec{Queue: "q", Tenant: "t"})
