@@ -24,15 +24,6 @@ func (n *node) until(id jobs.ID, what string, is func(v jobs.View) bool) jobs.Vi
 	}
 }
 
-func (n *node) enqueue(s jobs.Spec) jobs.View {
-	n.t.Helper()
-	v, existed, err := n.Enqueue(context.Background(), s)
-	if err != nil || existed {
-		n.t.Fatalf("Enqueue = %+v, %v, %v", v, existed, err)
-	}
-	return v
-}
-
 func TestCancel(t *testing.T) {
 	n := embedded(t, t.TempDir())
 	ctx := t.Context()
