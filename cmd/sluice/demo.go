@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 )
 
 const demoHelp = `Demo runs the gateway with everything around it in one process: an origin that takes 20ms ± 5ms for an answer,
-the gateway in front of it, and light traffic from a few named clients, of whom one asks for more than its limit allows.
-It needs no file and no network.
+the gateway in front of it, and light traffic from a few named clients, of whom one asks for more than its limit allows:
+what they read is cached and shared, what they order is accepted and done later, and what capacity there is is sold by auction.
+It needs no file and no network; what it keeps goes with it.
 Stop it with ctrl-C.`
 
 const (
@@ -30,12 +32,21 @@ const (
 // demoFile names clients as the traffic does, and limits them. Of the traffic, alice sends 12 requests a second, and nobody
 // else comes near 50.
 const demoFile = `
+data_dir: ${DIR}
+market: {listen: "127.0.0.1:0"}
 identify: {sources: [{header: X-User}, {address: {ipv6_prefix: 64}}]}
 limits:
   client: {rate: 50/s, burst: 100, overrides: {alice: {rate: 5/s, burst: 10}}}
 upstreams:
-  origin: {targets: ["http://${ORIGIN}"]}
+  origin: {targets: ["http://${ORIGIN}"], max_in_flight: 8, queue: {max: 100, timeout: 2s}}
 routes:
+  - {path: /api/orders, methods: [POST], upstream: origin, limits: [client], async: {max_attempts: 3}}
+  - path: /api/*
+    methods: [GET, HEAD]
+    upstream: origin
+    limits: [client]
+    cache: {max_ttl: 2s}
+    coalesce: {call_cost: 25ms, freshness: relaxed, share_across: [X-User]}
   - {path: /*, upstream: origin, limits: [client]}
 `
 
@@ -65,7 +76,13 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 		return err
 	}
 	backend := origin.New(origin.Options{Latency: demoLatency, Jitter: demoJitter})
-	cfg, err := demoConfig(ln.Addr().String(), listen, adminListen)
+	dir, err := os.MkdirTemp("", "sluice-demo-")
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	defer os.RemoveAll(dir)
+	cfg, err := demoConfig(ln.Addr().String(), dir, listen, adminListen)
 	if err != nil {
 		ln.Close()
 		return usagef("%v", err)
@@ -83,8 +100,16 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 
 	driven := make(chan error, 1)
 	go func() { driven <- drive(ctx, n.url(), withTraffic) }()
+	traded := make(chan struct{})
+	go func() {
+		defer close(traded)
+		if withTraffic {
+			traffic.Trade(ctx, "http://"+n.marketListener.Addr().String())
+		}
+	}()
 	err = n.run(ctx)
 	stop()
+	<-traded
 	err = errors.Join(onlyReal(err), onlyReal(<-driven))
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
@@ -97,6 +122,7 @@ func demo(cmd *cobra.Command, listen, adminListen string, withTraffic bool) erro
 func announce(w io.Writer, gate, origin, admin string) {
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprint(tw, "Sluice is running, with an origin and traffic of its own. Try:\n\n")
+	fmt.Fprintf(tw, "  open %s\tthe dashboard, in a browser; or sluice top --admin %s\n", admin, admin)
 	fmt.Fprintf(tw, "  curl -i %s/hello\tthrough the gateway\n", gate)
 	fmt.Fprintf(tw, "  curl -s %s/_origin/stats\twhat reaches the origin\n", origin)
 	fmt.Fprintf(tw, "  curl -s %s/api/v1/status\twhat the gateway knows\n", admin)
@@ -109,12 +135,13 @@ func announce(w io.Writer, gate, origin, admin string) {
 }
 
 // demoConfig is demoFile with what the flags say.
-func demoConfig(originAddr, listen, adminListen string) (*config.Config, error) {
+func demoConfig(originAddr, dir, listen, adminListen string) (*config.Config, error) {
 	flags, err := config.Single("http://"+originAddr, listen, adminListen) // its mistakes name the flags
 	if err != nil {
 		return nil, err
 	}
-	env := func(name string) (string, bool) { return originAddr, name == "ORIGIN" }
+	vars := map[string]string{"ORIGIN": originAddr, "DIR": dir}
+	env := func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
 	cfg, err := config.Parse("", []byte(demoFile), env, nil)
 	if err != nil {
 		return nil, err

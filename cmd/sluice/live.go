@@ -29,6 +29,7 @@ func (n *node) glance() live.Options {
 		Upstreams: n.upstreams,
 		Clients:   n.clients,
 		Market:    n.state.auction,
+		Jobs:      n.state.later.figures(),
 		Parts:     n.parts,
 	}
 }
@@ -145,6 +146,8 @@ func (n *node) parts() []live.Part {
 		{Name: "coalescing", On: coalesces, How: "routes:\n  - {path: /*, upstream: api, coalesce: {call_cost: 25ms, freshness: relaxed}}"},
 		{Name: "cache", On: caches, How: "routes:\n  - {path: /*, upstream: api, cache: {max_ttl: 10s}}"},
 		{Name: "admission", On: gates, How: "upstreams:\n  api: {max_in_flight: 64, queue: {max: 1000, timeout: 2s}}"},
+		{Name: "jobs", On: n.state.later != nil, How: "data_dir: ./sluice-data\nroutes:\n  - {path: /uploads/*, methods: [POST], upstream: api, async: {max_attempts: 8}}"},
+		{Name: "quotas", On: false, How: "sluice store --listen :5000   # its own admin listener, on 5001, shows quotas"},
 		{Name: "market", On: n.state.trade != nil, How: "data_dir: ./sluice-data\nmarket: {listen: 127.0.0.1:8083}\nlimits:\n  capacity: {from: market, requests_per_unit: 1000}"},
 	}
 }

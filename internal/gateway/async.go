@@ -55,6 +55,7 @@ func (g *Gateway) accept(r *request) {
 		g.failAccept(r, &spec, err)
 		return
 	}
+	r.accepted = true
 	r.answerJob(202, &view)
 }
 

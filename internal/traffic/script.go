@@ -50,6 +50,9 @@ var kinds = []struct {
 	{10, func(r *rand.Rand) Request {
 		return Request{Method: http.MethodPost, Path: "/api/orders", Body: fmt.Sprintf(`{"product":%d,"quantity":%d}`, r.IntN(50), 1+r.IntN(5))}
 	}},
+	{0.3, func(*rand.Rand) Request {
+		return Request{Method: http.MethodPost, Path: "/api/orders?status=422", Body: `{"quantity":-1}`}
+	}},
 	{3, func(r *rand.Rand) Request {
 		return Request{Method: http.MethodPut, Path: fmt.Sprintf("/api/cart/%d", r.IntN(20)), Body: `{"gift":true}`}
 	}},
