@@ -16,10 +16,10 @@ func demo(t *testing.T, args ...string) (p *process, gateway, origin, admin stri
 	p = start(t, append([]string{"demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...)
 	p.awaitOutput(&p.stdout, `ctrl-C`)
 	urls := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindAllString(p.stdout.String(), -1)
-	if len(urls) < 3 {
-		t.Fatalf("expected three URLs in %s", p.stdout.String())
+	if len(urls) < 4 {
+		t.Fatalf("expected URLs in %s", p.stdout.String())
 	}
-	return p, urls[0], urls[1], urls[2]
+	return p, urls[2], urls[3], urls[0] // the dashboard comes first, twice
 }
 
 // originServed asks `sluice origin` how many requests it has served.
@@ -48,6 +48,10 @@ func TestDemo(t *testing.T) {
 	get(t, url+"/mine", "X-User", "bob").expect(t, 200, "/mine")
 	get(t, admin+"/api/v1/limits").expect(t, 200, `"name": "client"`)
 	get(t, admin+"/healthz").expect(t, 200, "ok")
+	await(t, "jobs and trade on the dashboard", func() bool {
+		shown := get(t, admin+"/api/v1/live").body
+		return strings.Contains(shown, `"done": `) && !strings.Contains(shown, `"done": 0,`) && strings.Contains(shown, `"username": `)
+	})
 	p.signal(syscall.SIGINT)
 	if code := p.wait(); code != 0 {
 		t.Errorf("exit code %d after ctrl-C", code)

@@ -89,11 +89,18 @@ function bars(host, list) {
   while (host.children.length > list.length) host.lastChild.remove();
 }
 
+// merged puts the buckets above 128 together: there are few batches so large.
+function merged(sizes) {
+  const small = sizes.filter((b) => b.up_to > 0 && b.up_to <= 128);
+  const rest = sizes.slice(small.length).reduce((n, b) => n + b.count, 0);
+  return sizes.length ? [...small, { up_to: 0, count: rest }] : [];
+}
+
 const REASONS = ["policy", "timer", "size", "close", "joined", "cached", "passthrough"];
 
 function showFlushes(f) {
   bars($("flushes"), REASONS.map((name) => ({ name, label: name, n: f.lately?.[name] ?? 0 })));
-  const sizes = f.sizes ?? [];
+  const sizes = merged(f.sizes ?? []);
   text($("batch"), sizes.length ? `Requests in a batch: ${short(f.mean_size)} on average` : "No batches yet");
   let from = 0;
   bars($("sizes"), sizes.map((b) => {
