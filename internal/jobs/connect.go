@@ -45,7 +45,7 @@ func (s *State) connectRows() bool {
 		if !s.refers(v) || v.has(rowDelayed) && v.phase != Queued || s.find(&v.id) != 0 {
 			return false
 		}
-		s.ids.put(hashID((*[16]byte)(&v.id)), i)
+		s.ids.put(v.id.hash(), i)
 		s.lanes.at(v.lane).refs++
 		s.owners.at(v.owner).refs++
 		s.classes.at(v.class).refs++

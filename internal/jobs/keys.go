@@ -13,12 +13,12 @@ func expiry(at Time) Time { return at + (1000-at%1000)%1000 }
 
 // key returns the number of a key, whose time may have passed; 0 if there is none.
 func (s *State) key(digest *[16]byte) uint32 {
-	return s.keyIndex.find(hashID(digest), func(i uint32) bool { return s.keys.at(i).digest == *digest })
+	return s.keyIndex.find(hashDigest(digest), func(i uint32) bool { return s.keys.at(i).digest == *digest })
 }
 
 // remember notes the key of a job. An earlier one with the same digest, whose time has passed, is found no more.
 func (s *State) remember(c *command) {
-	hash := hashID(&c.key)
+	hash := hashDigest(&c.key)
 	if i := s.key(&c.key); i != 0 {
 		s.keyIndex.drop(hash, i)
 	}

@@ -36,11 +36,13 @@ func (s *slab[T]) remove(i uint32) {
 	s.free = append(s.free, i)
 }
 
-// An index finds numbers of a slab by the hash of what they name. It is made of shards that grow alone, so that growing takes no time that
-// anybody notices. The zero value is ready.
+// An index finds numbers of a slab by the hash of what they name. It is made of shards, by the high bits of the hash, that grow alone, so that growing
+// takes no time that anybody notices. The zero value is ready.
 type index struct {
-	shards [1024]shard
+	shards []shard // none, or 1<<shardBits
 }
+
+const shardBits = 13
 
 // A shard is a table with linear probing and deletion by shifting back (Knuth, The Art of Computer Programming, 6.4, algorithm R). A slot has 32 bits of
 // the hash above the number, so that looking past the others doesn't look at what they name: with a million jobs each look waits for memory.
@@ -49,7 +51,12 @@ type shard struct {
 	n     int
 }
 
-func (x *index) shard(hash uint64) *shard { return &x.shards[hash>>54] }
+func (x *index) shard(hash uint64) *shard {
+	if x.shards == nil {
+		x.shards = make([]shard, 1<<shardBits)
+	}
+	return &x.shards[hash>>(64-shardBits)]
+}
 
 func slotOf(hash uint64, i uint32) uint64 { return hash<<32 | uint64(i) }
 
@@ -58,6 +65,9 @@ func (t *shard) home(slot uint64) uint64 { return slot >> 32 & uint64(len(t.slot
 
 // find returns the number with this hash for which match says so, 0 if there is none.
 func (x *index) find(hash uint64, match func(uint32) bool) uint32 {
+	if x.shards == nil { // whoever only reads makes none
+		return 0
+	}
 	t := x.shard(hash)
 	if t.n == 0 {
 		return 0

@@ -122,12 +122,12 @@ func (s *State) noted(owner uint32) *ref {
 
 // find returns the number of a job, 0 if there is none.
 func (s *State) find(id *ID) uint32 {
-	return s.ids.find(hashID((*[16]byte)(id)), func(i uint32) bool { return s.rows.at(i).id == *id })
+	return s.ids.find(id.hash(), func(i uint32) bool { return s.rows.at(i).id == *id })
 }
 
-func (s *State) hashOfRow(i uint32) uint64 { return hashID((*[16]byte)(&s.rows.at(i).id)) }
+func (s *State) hashOfRow(i uint32) uint64 { return s.rows.at(i).id.hash() }
 
-func (s *State) hashOfKey(i uint32) uint64 { return hashID(&s.keys.at(i).digest) }
+func (s *State) hashOfKey(i uint32) uint64 { return hashDigest(&s.keys.at(i).digest) }
 
 func (s *State) queueOfRow(r *row) *queue { return s.queues.at(s.lanes.at(r.lane).queue) }
 
@@ -154,7 +154,7 @@ func (s *State) enqueue(c *command, r *Reply) {
 	if spec.Blob != "" {
 		s.setBlobs(i, v, blobs{request: spec.Blob, requestSize: spec.BlobSize})
 	}
-	s.ids.put(hashID((*[16]byte)(&v.id)), i)
+	s.ids.put(v.id.hash(), i)
 	s.limit(i, v)
 	s.pushReady(i, v, false)
 	s.count(v, 1)
