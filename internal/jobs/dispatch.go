@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicegate/sluice/work"
 )
 
 var (
@@ -33,12 +35,12 @@ type dispatcher struct {
 	queue   string
 	handler Handler
 	workers int
-	wake    chan struct{} // there may be something to claim
-	freed   chan struct{} // a slot is free
-	claims  chan Claim    // has room for all that may be held
-	mean    atomic.Int64  // of how long attempts take, in nanoseconds
-	held    int           // claims; guarded by the service's mu
-	stop    chan struct{} // closed when the queue is somebody else's, or nobody's
+	wake    chan struct{}     // there may be something to claim
+	freed   chan struct{}     // a slot is free
+	pool    *work.Pool[Claim] // has room for all claims that may be held
+	mean    atomic.Int64      // of how long attempts take, in nanoseconds
+	held    int               // claims; guarded by the service's mu
+	stop    chan struct{}     // closed when the queue is somebody else's, or nobody's
 }
 
 // quick is what the mean attempt takes at most for a node to claim as many jobs as it has workers beside those that run. Of slow ones it claims none in
@@ -57,19 +59,18 @@ func (s *Service) Handle(queue string, h Handler, workers int) {
 		return
 	}
 	d := &dispatcher{
-		s: s, queue: queue, handler: h, workers: workers, wake: s.hooks.watch(queue), freed: make(chan struct{}, 1), claims: make(chan Claim, 2*workers),
-		stop: make(chan struct{}),
+		s: s, queue: queue, handler: h, workers: workers, wake: s.hooks.watch(queue), freed: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	d.pool = work.New(work.Options[Claim]{Run: func(_ context.Context, c Claim) { d.work(&c) }, Workers: workers, Queue: 2 * workers})
 	s.queues[queue] = d
-	s.tasks.Go(d.dispatch)
-	for range workers {
-		s.workers.Go(d.work)
-	}
+	s.workers.Go(func() {
+		d.dispatch()
+		d.pool.Close(context.Background()) // gives back what has not begun, and waits for what has
+	})
 }
 
 // dispatch claims as long as there is something to claim and somebody to run it.
 func (d *dispatcher) dispatch() {
-	defer close(d.claims)
 	for !d.stopped() {
 		if d.room() > 0 && d.ready() {
 			if err := d.claim(); err == nil {
@@ -129,7 +130,7 @@ func (d *dispatcher) claim() error {
 	}
 	s.mu.Unlock()
 	for _, c := range r.Claimed {
-		d.claims <- c
+		d.pool.Submit(context.Background(), "", c) // in one line, for the order is fair already; there is room, and Close comes later
 	}
 	return nil
 }
@@ -177,15 +178,13 @@ func (s *Service) cancelRunning(cause error) {
 	}
 }
 
-func (d *dispatcher) work() {
-	for c := range d.claims {
-		d.attempt(&c)
-		d.s.mu.Lock()
-		delete(d.s.running, claimID{c.ID, c.Fence})
-		d.held--
-		d.s.mu.Unlock()
-		signal(d.freed)
-	}
+func (d *dispatcher) work(c *Claim) {
+	d.attempt(c)
+	d.s.mu.Lock()
+	delete(d.s.running, claimID{c.ID, c.Fence})
+	d.held--
+	d.s.mu.Unlock()
+	signal(d.freed)
 }
 
 func (d *dispatcher) attempt(c *Claim) {

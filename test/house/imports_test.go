@@ -43,7 +43,7 @@ var allowed = map[string][]string{
 	"internal/journal":    {"internal/datadir"},
 	"internal/grpcserver": {},
 	"internal/objects":    {},
-	"internal/jobs":       {"internal/journal"},
+	"internal/jobs":       {"internal/journal", "work"},
 	"internal/ordered":    {},
 
 	// limits that nodes share
