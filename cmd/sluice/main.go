@@ -63,7 +63,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(suggestFlag)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(), newProxy(), newCounter(), newMarket(), newDemo(), newCheck(), newLimits(), newTop(), newOrigin(), newEval(), newAgent(), newEnv(), newStore(), newQuota(), newTrain(), newVersion(), newMan())
+	root.AddCommand(newServe(), newProxy(), newCounter(), newMarket(), newDemo(), newCheck(), newLimits(), newJobs(), newTop(), newOrigin(), newEval(), newAgent(), newEnv(), newStore(), newQuota(), newTrain(), newVersion(), newMan())
 	return root
 }
 

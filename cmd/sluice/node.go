@@ -22,6 +22,7 @@ import (
 	"github.com/sluicegate/sluice/internal/feed"
 	"github.com/sluicegate/sluice/internal/gateway"
 	"github.com/sluicegate/sluice/internal/http1"
+	"github.com/sluicegate/sluice/internal/jobs"
 	"github.com/sluicegate/sluice/internal/live"
 	"github.com/sluicegate/sluice/internal/rls"
 )
@@ -82,7 +83,16 @@ func newNode(ctx context.Context, cfg *config.Config, load func() (*config.Confi
 		Metrics:  n.reg,
 	})
 	n.live = live.New(n.glance())
-	n.admin = admin.New(admin.Options{
+	n.admin = admin.New(n.adminOptions(cfg))
+	if s := cfg.RateLimitService; s != nil {
+		n.rls = rls.New(rls.Options{Limits: n.gate.Limits(), Domain: s.Domain, Token: s.Token, Metrics: n.reg})
+	}
+	return n, nil
+}
+
+// adminOptions are what operators can see and do.
+func (n *node) adminOptions(cfg *config.Config) admin.Options {
+	o := admin.Options{
 		Token:   cfg.Admin.Token,
 		PProf:   cfg.Admin.PProf,
 		Metrics: n.reg,
@@ -99,11 +109,20 @@ func newNode(ctx context.Context, cfg *config.Config, load func() (*config.Confi
 		Events:   n.feed,
 		Arrivals: n.arrivals,
 		Live:     n.live,
-	})
-	if s := cfg.RateLimitService; s != nil {
-		n.rls = rls.New(rls.Options{Limits: n.gate.Limits(), Domain: s.Domain, Token: s.Token, Metrics: n.reg})
 	}
-	return n, nil
+	if l := n.state.later; l != nil {
+		o.Jobs, o.JobRequest = l.service, n.jobRequest
+	}
+	return o
+}
+
+// jobRequest is what a job keeps of a request.
+func (n *node) jobRequest(ctx context.Context, id jobs.ID) (*admin.JobRequest, error) {
+	r, err := n.gate.JobRequest(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &admin.JobRequest{Method: r.Method, Target: r.Target, Host: r.Host, ContentType: r.ContentType, Bytes: r.Bytes, Body: r.Body}, nil
 }
 
 // bind opens the listeners that the configuration names.
