@@ -310,6 +310,9 @@ func TestAsyncIsTheSameRequest(t *testing.T) {
 			}
 		})
 	}
+	if n := gather(t, l.reg)["sluice_outcomes_total queued"]; n != 9 {
+		t.Errorf("%v requests count as queued, expected the 9 that were accepted", n)
+	}
 	if n := l.blobCount(); n != 0 {
 		t.Errorf("%d bodies are left of jobs that are done", n)
 	}
