@@ -50,13 +50,6 @@ func (r *reader) upTo(most uint64) uint64 {
 	return v
 }
 
-func (r *reader) word() uint64 {
-	if p := r.take(8); p != nil {
-		return binary.LittleEndian.Uint64(p)
-	}
-	return 0
-}
-
 func (r *reader) id() (id [16]byte) {
 	copy(id[:], r.take(16))
 	return id
