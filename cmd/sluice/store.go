@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,8 +16,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/sluicegate/sluice/internal/admin"
 	"github.com/sluicegate/sluice/internal/config"
 	"github.com/sluicegate/sluice/internal/datadir"
+	"github.com/sluicegate/sluice/internal/jobs"
 	"github.com/sluicegate/sluice/internal/journal"
 	"github.com/sluicegate/sluice/internal/limit"
 	"github.com/sluicegate/sluice/internal/objects"
@@ -163,6 +166,7 @@ func (n *storeNode) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.admin = storage.NewAdmin(os.Getenv(adminTokenEnv), n.log)
+	n.admin.MountJobs(func(s *jobs.Service) http.Handler { return admin.JobsAPI(s, n.log) })
 	if n.adminListener != nil {
 		n.admin.Start(n.adminListener) // probes are answered while the log is replayed
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -41,6 +42,16 @@ func (s *Server) jobEndpoints() []endpoint {
 		{"GET", "/api/v1/jobs/{id}/result", "what it was answered", s.withJob(s.jobResult)},
 		{"POST", "/api/v1/jobs/{id}/retry", "try it again, now", s.withJob(s.retryJob)},
 	}
+}
+
+// JobsAPI is the part of the API that is about jobs, all below /api/v1/jobs, for a service that has a listener and a guard of its own.
+func JobsAPI(service *jobs.Service, log *slog.Logger) http.Handler {
+	s := &Server{opts: Options{Jobs: service, Log: log}}
+	mux := http.NewServeMux()
+	for _, e := range s.jobEndpoints() {
+		mux.HandleFunc(e.pattern(), e.handle)
+	}
+	return mux
 }
 
 func (s *Server) withJobs(next http.HandlerFunc) http.HandlerFunc {

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sluicegate/sluice/internal/jobs"
 )
 
 // Admin answers operators: /metrics, /healthz, /readyz, and the API below /api/v1/. It answers before there is a storage, so that probes can tell
@@ -48,8 +50,16 @@ func NewAdmin(token string, log *slog.Logger) *Admin {
 // Registry is where metrics are kept.
 func (a *Admin) Registry() *prometheus.Registry { return a.registry }
 
-// Mount adds a part of the API: a pattern of [http.ServeMux] below /api/v1/. Call it before Start.
-func (a *Admin) Mount(pattern string, h http.Handler) { a.mux.Handle(pattern, a.guard(h)) }
+// MountJobs has api answer below /api/v1/jobs, once there is a storage. Call it before Start.
+func (a *Admin) MountJobs(api func(*jobs.Service) http.Handler) {
+	h := a.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s := a.storage(w); s != nil {
+			api(s.jobs).ServeHTTP(w, r)
+		}
+	}))
+	a.mux.Handle("/api/v1/jobs", h)
+	a.mux.Handle("/api/v1/jobs/", h)
+}
 
 // Start answers on ln until Stop.
 func (a *Admin) Start(ln net.Listener) {
