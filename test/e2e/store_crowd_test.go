@@ -31,10 +31,10 @@ type depotCluster struct {
 	began   time.Time
 }
 
-func startDepots(t *testing.T, n int) *depotCluster {
+func startDepots(t *testing.T, servers, n int) *depotCluster {
 	t.Helper()
 	c := &depotCluster{
-		t: t, nats: startNATS(t, 3), redis: redistest.Start(t), content: t.TempDir(), nodes: make([]*depot, n), places: newPlaces(n), began: time.Now(),
+		t: t, nats: startNATS(t, servers), redis: redistest.Start(t), content: t.TempDir(), nodes: make([]*depot, n), places: newPlaces(n), began: time.Now(),
 	}
 	for i := range n {
 		c.dirs = append(c.dirs, t.TempDir())
@@ -255,7 +255,7 @@ func (c *depotCluster) trouble(steps []depotStep, gates []chan struct{}, score *
 // there, once; and the directory has what the catalogue has.
 func TestStoreCluster(t *testing.T) {
 	t.Parallel()
-	c := startDepots(t, 3)
+	c := startDepots(t, 3, 3)
 	users := []string{"ada", "ben", "cy", "1"}
 	uploads := 1000
 	if raceEnabled {

@@ -160,43 +160,68 @@ func (d *depot) finished(location string) {
 	})
 }
 
-// What a new user tries first: 200 orders of a megabyte are 50 of them and 150 refusals, also if the node is killed in between.
+// What a new user tries first: 200 orders of a megabyte, to three nodes in turn, of which one is killed in between: 50 are accepted, and the others
+// refused, for the quota or for the rate, by all nodes alike.
 func TestStoreLoop(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	d := startDepot(t, dir)
+	c := startDepots(t, 1, 3)
 	statuses := map[int]int{}
 	var locations []string
 	for i := range 200 {
-		if i == 25 {
-			d.signal(syscall.SIGKILL)
-			d.endedBy(syscall.SIGKILL)
-			d = startDepot(t, dir)
+		switch i {
+		case 25:
+			c.kill(1)
+		case 40:
+			c.start(1)
 		}
-		r := do(t, "POST", d.url+"/object-storage?userId=1", orderOf("bucket-1", fmt.Sprint(i), 1_000_000), "Content-Type", "application/json")
+		r := do(t, "POST", c.places.at(i)+"/object-storage?userId=1", orderOf("bucket-1", fmt.Sprint(i), 1_000_000), "Content-Type", "application/json")
 		statuses[r.StatusCode]++
 		switch r.StatusCode {
 		case 202:
 			locations = append(locations, r.Header.Get("Location"))
 		case 403:
-			r.expect(t, 403, `"used":`)
-			if !strings.Contains(r.body, `"quota":50000000`) || !strings.Contains(r.body, `"resets_at":"`) {
-				t.Errorf("over quota: %s", r.body)
-			}
+			r.expect(t, 403, `"quota":50000000,"used":`)
+			r.expect(t, 403, `"resets_at":"`)
 		}
 	}
+	c.say("answers by status: %v", statuses)
 	if statuses[202] != 50 || statuses[202]+statuses[403]+statuses[429] != 200 || statuses[403] == 0 {
 		t.Errorf("answers by status: %v", statuses)
 	}
-	for _, l := range locations {
-		d.finished(l)
+	for i, d := range c.nodes {
+		for _, l := range locations {
+			d.finished(l)
+		}
+		await(t, "the same on all nodes", func() bool { return d.usage("1") == depotUsage{Quota: 50_000_000, Used: 50_000_000} })
+		d.set("1", 50_000_000) // and requests for what follows
+		do(t, "POST", d.url+"/object-storage?userId=1", orderOf("bucket-1", fmt.Sprint("late", i), 1), "Content-Type", "application/json").expect(t, 403, "")
 	}
-	if u := d.usage("1"); u.Used != 50_000_000 || u.Available != 0 {
-		t.Errorf("%+v", u)
+	for _, d := range c.nodes {
+		if n := len(d.list("1", "bucket-1")); n != 50 {
+			t.Errorf("%d objects", n)
+		}
+		d.audit("bucket-1", "1")
 	}
-	d.set("1", 50_000_000) // and requests for what follows
-	if n := len(d.list("1", "bucket-1")); n != 50 {
-		t.Errorf("%d objects", n)
+}
+
+// What was accepted is done, and what was stored is there, also if the node is killed right behind the answer.
+func TestStoreKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := startDepot(t, dir)
+	for i := range 5 {
+		name := fmt.Sprint("o", i)
+		content := strings.Repeat(name, 1000)
+		do(t, "PUT", d.url+"/object-storage/bucket-1/"+name+"?userId=1", content).expect(t, 201, "")
+		order := do(t, "POST", d.url+"/object-storage?userId=1", orderOf("bucket-1", name+"-record", 1000))
+		order.expect(t, 202, "")
+		d.signal(syscall.SIGKILL)
+		d.endedBy(syscall.SIGKILL)
+		d = startDepot(t, dir)
+		if r := get(t, d.url+"/object-storage/bucket-1/"+name+"?userId=1"); r.StatusCode != 200 || r.body != content {
+			t.Errorf("%s is %d with %d bytes", name, r.StatusCode, len(r.body))
+		}
+		d.finished(order.Header.Get("Location"))
 	}
 	d.audit("bucket-1", "1")
 }
