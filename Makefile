@@ -123,6 +123,14 @@ bench-flush: ## measure the flush policies under three kinds of traffic, as a ta
 eval: ## compare the flush policies with the best schedules, and draw the plots of docs/flush-policy.md
 	$(GO) run ./cmd/sluice eval --plots docs/plots
 
+.PHONY: bench-policy
+bench-policy: ## measure what the learned policy costs in the gateway, beside timer, balance and immediate
+	$(GO) run ./bench/coalesce -costs strict
+
+.PHONY: policy
+policy: ## train the flush policy that is shipped, anew: some minutes, the same each time
+	$(GO) run ./cmd/sluice train --out flush/policy.json
+
 .PHONY: sim-lease
 sim-lease: ## play leased limits on 1,000 nodes and 1,000,000 keys, in virtual time
 	$(GO) run ./bench/simlease

@@ -1,5 +1,5 @@
 // Command coalesce measures what the sharing of calls is worth and what it costs, in front of `sluice origin`, which does the counting:
-// five bars, or the table of policies with -table.
+// five bars, the table of policies with -table, or what policies cost with -costs.
 package main
 
 import (
@@ -42,18 +42,26 @@ func main() {
 	flag.BoolVar(&o.varnish, "varnish", false, "measure varnish as well, on the hot URL")
 	only := flag.String("only", "", "comma-separated bars to measure: burst, hot, apart, lone, stall")
 	table := flag.Bool("table", false, "measure the policies instead, and print a table in Markdown")
+	costs := flag.String("costs", "", "measure instead what the learned policy costs beside others, strict or relaxed")
 	flag.Parse()
 	names := strings.Split(*only, ",")
 	if *only != "" {
 		harness.Fatal(known(names))
+	}
+	if *costs != "" && *costs != "strict" && *costs != "relaxed" {
+		harness.Fatal(fmt.Errorf("-costs: expected strict or relaxed, got %q", *costs))
 	}
 	harness.Need("nginx", "wrk")
 	b := harness.New()
 	defer b.Close()
 	s := start(b)
 	fmt.Printf("%s\nsluice serve with this configuration, in front of sluice origin; profile: http://%s/debug/pprof/profile\n%s\n", harness.Versions("nginx"), s.admin, s.config)
-	if *table {
+	switch {
+	case *table:
 		printTable(s, o)
+		return
+	case *costs != "":
+		printCosts(s, o, *costs)
 		return
 	}
 	var all []verdict

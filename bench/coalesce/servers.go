@@ -57,7 +57,7 @@ var (
 // routes are all that share, of one freshness and then of the other.
 func routes() (all []route) {
 	for _, freshness := range []string{"strict", "relaxed"} {
-		for _, policy := range []string{"immediate", "timer", "size", "balance", "threshold"} {
+		for _, policy := range []string{"immediate", "timer", "size", "balance", "threshold", "ppo"} {
 			all = append(all, route{policy, freshness})
 		}
 	}

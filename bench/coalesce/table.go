@@ -30,6 +30,7 @@ var shapes = []shape{
 type cell struct {
 	requests, calls int
 	p50, p99        time.Duration // added to what the same request takes without sharing
+	waited          time.Duration // the same, of all together
 }
 
 // printTable measures each policy in each shape and prints a table in Markdown. What a request waits is what it takes at the client, less the
@@ -39,7 +40,7 @@ func printTable(s *servers, o options) {
 	fmt.Printf("a lone request without sharing takes %s at the median; waiting is what a request takes beyond that\n\n", show(plain))
 	columns := make([][]cell, len(shapes))
 	for i, sh := range shapes {
-		columns[i] = sh.measure(s, o, plain)
+		columns[i] = sh.measure(s, o, plain, routes(), 1)
 	}
 	fmt.Print("| policy | freshness |")
 	for _, sh := range shapes {
@@ -62,16 +63,15 @@ func printTable(s *servers, o options) {
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// measure has the shape's requests come on the routes of all policies: at the same intervals on each, but not at the same moments.
-func (sh *shape) measure(s *servers, o options, plain time.Duration) []cell {
+// measure has the shape's requests come on those routes: at the same intervals on each, drawn with the seed, but not at the same moments.
+func (sh *shape) measure(s *servers, o options, plain time.Duration, all []route, seed uint64) []cell {
 	s.reset()
-	all := routes()
 	cells := make([]cell, len(all))
 	var run sync.WaitGroup
 	for i, r := range all {
 		one := func() {
 			time.Sleep(time.Duration(i) * sh.shift)
-			cells[i] = sh.measureOne(s, o, r.path()+"/table", plain)
+			cells[i] = sh.measureOne(s, o, r.path()+"/table", plain, seed)
 		}
 		if sh.shift > 0 {
 			run.Go(one)
@@ -83,10 +83,14 @@ func (sh *shape) measure(s *servers, o options, plain time.Duration) []cell {
 	return cells
 }
 
-func (sh *shape) measureOne(s *servers, o options, path string, plain time.Duration) cell {
+func (sh *shape) measureOne(s *servers, o options, path string, plain time.Duration, seed uint64) cell {
 	clients := dialAll(s.listen, sh.conns)
 	defer closeAll(clients)
 	target := fmt.Sprintf("%s?sleep=%v", path, o.latency)
-	took := paced(clients, sh.times(rand.New(rand.NewPCG(1, 2))), func(int) string { return target })
-	return cell{requests: len(took), calls: s.count(path).Served, p50: median(took) - plain, p99: quantile(took, 0.99) - plain}
+	took := paced(clients, sh.times(rand.New(rand.NewPCG(seed, 2))), func(int) string { return target })
+	c := cell{requests: len(took), calls: s.count(path).Served, p50: median(took) - plain, p99: quantile(took, 0.99) - plain}
+	for _, t := range took {
+		c.waited += t - plain
+	}
+	return c
 }
