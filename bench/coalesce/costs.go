@@ -70,7 +70,7 @@ func costOf(rounds []cell) string {
 		calls = append(calls, float64(c.calls)/float64(c.requests))
 		waits = append(waits, millis(c.waited)/float64(c.requests))
 	}
-	return fmt.Sprintf("%.2f (%.2f to %.2f); %.3f, %.1f ms", medianOf(costs), slices.Min(costs), slices.Max(costs), medianOf(calls), medianOf(waits))
+	return fmt.Sprintf("%.2f (%.2f to %.2f); %.3f, %.1f ms", middle(costs), slices.Min(costs), slices.Max(costs), middle(calls), middle(waits))
 }
 
 // comparison is the cost of the first policy beside each of the others: the median of the rounds' ratios, in which the round's requests are the same.
@@ -81,10 +81,7 @@ func comparison(all []route, cells [][]cell) string {
 		for round := range cells[k] {
 			ratios = append(ratios, cells[0][round].cost()/cells[k][round].cost())
 		}
-		text += fmt.Sprintf("%.3f times %s, ", medianOf(ratios), all[k].policy)
+		text += fmt.Sprintf("%.3f times %s, ", middle(ratios), all[k].policy)
 	}
 	return all[0].policy + " costs " + text[:len(text)-len(", ")]
 }
-
-// medianOf is the median of numbers that are no times.
-func medianOf(values []float64) float64 { return slices.Sorted(slices.Values(values))[len(values)/2] }
