@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -77,12 +79,20 @@ func train(cmd *cobra.Command, o *trainOptions) error {
 	n, err := ppo.Train(ctx, options)
 	notes.end()
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w; the same command goes on from %s", err, options.Checkpoint)
-		}
-		return err
+		return interrupted(ctx, err, options.Checkpoint)
 	}
 	return ship(cmd.OutOrStdout(), n, o.out)
+}
+
+// interrupted returns the error of a training, in the words of somebody who has interrupted it if ctx has ended.
+func interrupted(ctx context.Context, err error, checkpoint string) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	if _, err := os.Stat(checkpoint); err != nil {
+		return errors.New("interrupted before there was a checkpoint")
+	}
+	return fmt.Errorf("interrupted; the same command goes on from %s", checkpoint)
 }
 
 // command is what the policy file says that it was made by.

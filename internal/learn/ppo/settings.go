@@ -37,7 +37,7 @@ func draw(r *rand.Rand, traces []*learn.Traces) (cfg learn.Config, warm int) {
 	l := training()
 	cfg = learn.Config{
 		Arrivals: l.traffic(r, traces), CallCost: seconds(one(r, l.costs)), Hold: 50 * time.Millisecond, MaxBatch: 128,
-		Relaxed: r.IntN(3) == 0,
+		Relaxed: r.IntN(5) == 0,
 		Latency: learn.Latency{Median: seconds(one(r, l.latencies)), Sigma: one(r, []float64{0, 0.25, 0.8})},
 	}
 	if r.IntN(3) == 0 {
@@ -73,10 +73,10 @@ func (l *lists) traffic(r *rand.Rand, traces []*learn.Traces) learn.Source {
 
 func (l *lists) source(r *rand.Rand) learn.Source {
 	rate := one(r, l.rates)
-	switch r.IntN(13) {
+	switch r.IntN(16) {
 	case 0, 1, 2:
 		return learn.Poisson{Rate: rate}
-	case 3, 4, 5, 6, 7:
+	case 3, 4, 5, 6, 7, 8, 9, 10:
 		m := learn.Modulated{
 			{Rate: one(r, l.calms), Stay: seconds(one(r, l.stays))},
 			{Rate: one(r, l.peaks), Stay: seconds(one(r, l.bursts))},
@@ -85,11 +85,11 @@ func (l *lists) source(r *rand.Rand) learn.Source {
 			m = append(m, learn.State{Rate: rate, Stay: seconds(one(r, l.stays))})
 		}
 		return m
-	case 8:
+	case 11:
 		return learn.Diurnal{Rate: rate, Depth: one(r, []float64{0.5, 0.8, 1}), Period: seconds(one(r, l.periods))}
-	case 9:
+	case 12:
 		return learn.Flash{Rate: max(0.5, one(r, l.calms)), Peak: one(r, l.peaks), Every: seconds(one(r, l.periods)), Decay: seconds(one(r, l.bursts))}
-	case 10:
+	case 13:
 		return learn.Pareto{Rate: rate, Alpha: one(r, []float64{1.2, 1.35, 1.7, 2.2})}
 	}
 	return learn.LogNormal{Rate: rate, Sigma: one(r, []float64{0.5, 1, 1.5, 2.5})}
