@@ -78,6 +78,9 @@ func TestPages(t *testing.T) {
 // environmentOf is what blocks run in. It skips where the pages can't be run.
 func environmentOf(t *testing.T) []string {
 	t.Helper()
+	if raceEnabled {
+		t.Skip("the program that the pages start is the same with the race detector and without it")
+	}
 	for _, program := range []string{"bash", "curl", "make"} {
 		if _, err := exec.LookPath(program); err != nil && os.Getenv("CI") == "true" {
 			t.Fatal(err)
@@ -103,7 +106,7 @@ func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 // buildAndRun builds the program once, unless there is one, and runs the tests.
 func buildAndRun(m *testing.M) int {
-	if os.Getenv(binaryEnv) != "" {
+	if raceEnabled || os.Getenv(binaryEnv) != "" {
 		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "sluice-docs-")

@@ -31,6 +31,16 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestIndex wants every page to be found from the README.
+func TestIndex(t *testing.T) {
+	readme := readPage(t, "README.md")
+	for _, name := range pages(t) {
+		if path.Dir(name) == "docs" && !strings.Contains(readme, "]("+name+")") {
+			t.Errorf("README.md does not link to %s", name)
+		}
+	}
+}
+
 func follow(t *testing.T, from, to string) error {
 	if strings.Contains(to, "://") {
 		return nil

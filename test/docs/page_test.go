@@ -44,7 +44,7 @@ before a block of yaml, which is otherwise a whole configuration:
 before a block of json or text:
   <!-- run: output -->                 what the block before it writes; … stands for anything; of json only names and types count
 anywhere:
-  <!-- run: setup COMMANDS -->         commands that a reader does not see
+  <!-- run: setup COMMANDS -->         commands that a reader does not see; "server TEXT COMMAND" starts a server, $CHECKOUT is the repository
   <!-- run: stop -->                   the servers are ended`
 
 // parsePage finds the blocks of a page.

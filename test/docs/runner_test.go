@@ -3,6 +3,7 @@
 package docs_test
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func TestRunner(t *testing.T) {
 		"a server that ends":    {"<!-- run: background until ready -->\n```sh\necho sorry\n```\n", "(ended without having written: ready)"},
 		"not":                   {"<!-- run: not: minutes -->\n```sh\nsluice serve -c none.yaml\ngo run ./bench/proxy -rounds 9\nmake soak\n```\n", ""},
 		"not, what is not ours": {"<!-- run: not: it installs -->\n```sh\ncd nowhere\nrm -r /nonsense && nonsense $(nonsense)\n```\n", ""},
+		"not, no such file":     {"<!-- run: not: it installs -->\n```sh\ninstall deploy/nonsense /nonsense\n```\n", "there is no deploy/nonsense"},
 		"not, a wrong flag":     {"<!-- run: not: minutes -->\n```sh\nsluice serve --nonsense\n```\n", "nonsense"},
 		"not, no such flag":     {"<!-- run: not: minutes -->\n```sh\ngo run ./bench/proxy -nonsense\n```\n", "there is no flag -nonsense"},
 		"no such target":        {"```sh\nmake nonsense\n```\n", "nonsense"},
@@ -66,5 +68,23 @@ func TestRunner(t *testing.T) {
 				t.Errorf("got the error %v, want one with %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestTakenPort runs a page where somebody else listens on its port: none of its blocks is run.
+func TestTakenPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().String()
+	p, err := parsePage("page.md", "```sh\ncurl -s http://"+address+"\n```\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = (&session{page: p, dir: t.TempDir(), outs: t.TempDir(), env: environmentOf(t), patience: time.Millisecond}).portsFree()
+	if _, port, _ := net.SplitHostPort(address); err == nil || !strings.Contains(err.Error(), "page.md uses port "+port) {
+		t.Errorf("got the error %v, want one that names the port %s", err, port)
 	}
 }

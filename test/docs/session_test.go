@@ -35,7 +35,7 @@ type session struct {
 // prelude is what bash has before the first block. A block's output goes to a file, in which await looks for what a server
 // says when it is ready. A server is a process group of its own, and disowned, so that a "wait" in the page waits for what the page has
 // started in the same terminal alone. Its bash stays until the server has ended. "server TEXT COMMAND" is for hidden ones.
-// In a dry block there are only the programs in testdata/bin, and they only look whether what they are asked for exists.
+// In a dry block there are only the programs in testdata/bin, which look whether what they are asked for exists; of others only files of the checkout are.
 const prelude = `
 begin() { line=$1; echo "$line" >&3; exec >"$OUTS/$line" 2>&1; }
 groups=()
@@ -61,7 +61,11 @@ stop() {
 dry() {
 	export DRY=1 PATH=$SHIMS
 	cd() { :; }
-	command_not_found_handle() { :; }
+	command_not_found_handle() {
+		for word; do
+			case $word in deploy/* | docs/* | examples/* | python/*) [ -e "$CHECKOUT/$word" ] || { echo "there is no $word"; return 1; } ;; esac
+		done
+	}
 }
 trap 'exit 1' TERM
 trap stop EXIT
@@ -261,7 +265,7 @@ func tail(text string) string {
 // listening finds the ports of a page.
 var listening = regexp.MustCompile(`(?:localhost|\d\.\d|[\s"'=])\]?:(\d{4,5})\b`)
 
-// portsFree complains about ports of the page that somebody listens on: its blocks would talk to the wrong server.
+// portsFree waits for ports of the page that somebody listens on, since its blocks would talk to the wrong server, and complains in the end.
 func (s *session) portsFree() error {
 	ports := map[string]bool{"8080": true, "8081": true, "9090": true}
 	for _, b := range s.page.blocks {
@@ -271,12 +275,20 @@ func (s *session) portsFree() error {
 			}
 		}
 	}
+	deadline := time.Now().Add(s.patience)
 	for port := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			return fmt.Errorf("%s uses port %s, which is taken here: %w", s.page.name, port, err)
+		for free := false; !free; {
+			l, err := net.Listen("tcp", "127.0.0.1:"+port)
+			switch {
+			case err == nil:
+				l.Close()
+				free = true
+			case time.Now().After(deadline):
+				return fmt.Errorf("%s uses port %s, which is taken here: %w", s.page.name, port, err)
+			default: // perhaps by another run of this test
+				time.Sleep(100 * time.Millisecond)
+			}
 		}
-		l.Close()
 	}
 	return nil
 }
