@@ -121,13 +121,17 @@ func (b *block) save(file, text string) string {
 	return fmt.Sprintf("mkdir -p \"$(dirname %[1]s)\"; cat >%[1]s <<'END OF FILE'\n%[2]sEND OF FILE", quote(file), text)
 }
 
-// yaml saves and checks a configuration, or what a part of one is part of. A file without upstreams is none.
+// yaml saves and checks a configuration, or what a part of one is part of. A file without upstreams is none. What is saved as a file that
+// the repository has, such as examples/slow.yaml, is that file.
 func (s *session) yaml(b *block) (string, error) {
 	var top map[string]any
 	if err := yaml.Unmarshal([]byte(b.text), &top); err != nil {
 		return "", err
 	}
 	file, text := b.file, b.text
+	if kept, err := os.ReadFile(filepath.Join(checkout, file)); file != "" && err == nil && string(kept) != text {
+		return "", fmt.Errorf("the repository has another %s than the page", file)
+	}
 	if file != "" && top["upstreams"] == nil && !b.part {
 		return b.save(file, text), nil
 	}
