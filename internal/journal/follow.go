@@ -65,11 +65,18 @@ func (j *Journal[R]) createStream(ctx context.Context, js jetstream.JetStream) (
 		return nil, err
 	}
 	s, err := js.CreateStream(ctx, j.streamConfig(replicas))
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
-		return js.Stream(ctx, j.streamName())
+	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return s, err
+	}
+	s, err = js.Stream(ctx, j.streamName()) // another node was faster
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, errStreamComing
 	}
 	return s, err
 }
+
+// errStreamComing passes by itself: a cluster has given the name away, and its servers don't have the stream yet.
+var errStreamComing = errors.New("another node is making the log")
 
 func (j *Journal[R]) replicas() (int, error) {
 	if j.cfg.Replicas > 0 {
