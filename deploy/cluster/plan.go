@@ -227,8 +227,12 @@ func (p *plan) nats(self string, i int) (member, error) {
 	}
 	port := p.o.base + natsPort + i
 	conf := filepath.Join(dir, "nats.conf")
-	text := fmt.Sprintf("server_name: %q\nlisten: %q\njetstream {store_dir: %q, sync_interval: always}\ncluster {name: sluice, listen: %q, routes: [%s]}\n",
-		name, address(port), dir, address(p.o.base+natsRoutePort+i), strings.Join(routes, ", "))
+	text := fmt.Sprintf(`server_name: %q
+listen: %q
+jetstream {store_dir: %q, sync_interval: always}
+cluster {name: sluice, listen: %q, routes: [%s]}
+reconnect_error_reports: 60
+`, name, address(port), dir, address(p.o.base+natsRoutePort+i), strings.Join(routes, ", "))
 	return member{
 		name: name, url: "nats://" + address(port),
 		args:  []string{self, natsCommand, conf},
