@@ -49,6 +49,13 @@ func fakeNode() {
 		fmt.Printf("%s %s\n", r.Method, r.URL.Path)
 		panic(http.ErrAbortHandler)
 	})
+	mux.HandleFunc("/only", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != me {
+			fmt.Println("breaks off /only")
+			panic(http.ErrAbortHandler)
+		}
+		fmt.Fprint(w, me)
+	})
 	mux.HandleFunc("/unavailable", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Printf("%s %s\n", r.Method, r.URL.Path)
 		http.Error(w, "unavailable", http.StatusServiceUnavailable)
