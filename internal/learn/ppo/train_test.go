@@ -32,8 +32,17 @@ func train(t *testing.T, ctx context.Context, o Options) ([]byte, error) {
 
 const few = 3000 // steps
 
+// notUnderRace leaves the longer trainings out. What runs side by side in them does so in TestTraces.
+func notUnderRace(t *testing.T) {
+	t.Helper()
+	if underRace {
+		t.Skip("it takes too long with the race detector")
+	}
+}
+
 // TestReproducible: the same on one processor, on two, and with an interruption; and another with another seed.
 func TestReproducible(t *testing.T) {
+	notUnderRace(t)
 	o := Options{Steps: few, Seed: 5, Command: "test"}
 	want, err := train(t, t.Context(), o)
 	if err != nil {
@@ -69,6 +78,7 @@ func TestReproducible(t *testing.T) {
 
 // TestOtherCheckpoint: a training doesn't go on from that of another, nor from what is none.
 func TestOtherCheckpoint(t *testing.T) {
+	notUnderRace(t)
 	name := filepath.Join(t.TempDir(), "checkpoint")
 	ctx, cancel := context.WithCancel(t.Context())
 	o := Options{Steps: few, Seed: 5, Checkpoint: name, Notes: func(p Progress) {
@@ -93,6 +103,7 @@ func TestOtherCheckpoint(t *testing.T) {
 
 // TestLearns: after a little training it costs less than balance does, in traffic that it was not trained with.
 func TestLearns(t *testing.T) {
+	notUnderRace(t)
 	o := Options{Steps: 30_000, Seed: 1}
 	n, err := Train(t.Context(), o)
 	if err != nil {
