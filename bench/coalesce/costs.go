@@ -15,18 +15,19 @@ func (c *cell) cost() float64 {
 	return (millis(callCost)*float64(c.calls) + millis(c.waited)) / float64(c.requests)
 }
 
-// printCosts measures the learned policy beside three rules, in each shape, and prints a table in Markdown. In each round all come in turn, each time
-// another one first, with the same requests, which are others in the next round.
+// printCosts measures the learned policy beside three rules, in each shape, and prints a table in Markdown. In each round all come in turn, with the same
+// requests, which are others in the next round. Each comes first equally often, since the first finds an idle machine, whose requests take longer.
 func printCosts(s *servers, o options, freshness string) {
 	all := []route{{"ppo", freshness}, {"timer", freshness}, {"balance", freshness}, {"immediate", freshness}}
+	rounds := (o.rounds + len(all) - 1) / len(all) * len(all)
 	plain := lonely(s.listen, fmt.Sprintf("/alone/table?sleep=%v", o.latency), 100)
 	fmt.Printf("what a request costs, %s, in ms: a call is worth %v; waiting is what a request takes beyond the %s of a lone one without sharing\n"+
-		"medians of %d rounds (least to greatest); calls per request, mean waiting\n\n", freshness, callCost, show(plain), o.rounds)
+		"medians of %d rounds (least to greatest); calls per request, mean waiting\n\n", freshness, callCost, show(plain), rounds)
 	cells := make([][][]cell, len(shapes)) // by shape and policy, of each round
 	for i := range cells {
 		cells[i] = make([][]cell, len(all))
 	}
-	for round := range o.rounds {
+	for round := range rounds {
 		order := slices.Concat(all[round%len(all):], all[:round%len(all)])
 		for i := range shapes {
 			for k, c := range shapes[i].measure(s, o, plain, order, uint64(round+1)) {
