@@ -97,6 +97,26 @@ func codeBlocks(page string) []string {
 	return blocks
 }
 
+// TestDocsByHand holds the defaults that documentedKeys writes down against those of a file that says nothing.
+func TestDocsByHand(t *testing.T) {
+	const rest = "upstreams: {api: {targets: [\"http://a\"]}}\nroutes: [{path: /*, upstream: api}]\n"
+	silent, err := config.Parse("sluice.yaml", []byte(rest), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := documentedKeys(t)
+	said, err := config.Parse("sluice.yaml", []byte("identify: {sources: "+keys["identify.sources"].value+"}\n"+rest), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(silent.Identify, said.Identify) {
+		t.Errorf("the default of identify.sources is not %s", keys["identify.sources"].value)
+	}
+	if silent.DataDir != "" {
+		t.Errorf("the default of data_dir is %q, not none", silent.DataDir)
+	}
+}
+
 // documentedKeys walks a configuration in which every section is there and says nothing but what it must.
 func documentedKeys(t *testing.T) map[string]documented {
 	t.Helper()

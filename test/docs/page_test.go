@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -145,6 +146,8 @@ func (b *block) check() error {
 		return fmt.Errorf("only a block of yaml can be a part of a file, this is one of %q", b.lang)
 	case b.output && b.lang == "sh":
 		return fmt.Errorf("a block of sh is not output")
+	case b.lang == "json" && !json.Valid([]byte(b.text)):
+		return fmt.Errorf("the block is no JSON")
 	case b.background && b.fails:
 		return fmt.Errorf("a program in the background can't be one that fails")
 	}

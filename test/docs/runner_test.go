@@ -48,6 +48,7 @@ func TestRunner(t *testing.T) {
 		"a wrong part":          {"<!-- run: part of a file -->\n```yaml\nlimit: {}\n```\n", "limit"},
 		"saved":                 {"<!-- run: save as a/b -->\n```yaml\n'1': 2\n```\n```sh\n[ \"$(cat a/b)\" = \"'1': 2\" ]\n```\n", ""},
 		"an example":            {"<!-- run: save as examples/slow.yaml -->\n```yaml\nupstreams: {}\n```\n", "page.md:2: the repository has another examples/slow.yaml"},
+		"no JSON":               {"```json\n{a: 1}\n```\n", "page.md:1: the block is no JSON"},
 		"console":               {"```console\n$ ls\n```\n", "page.md:1: ```console"},
 		"an unknown comment":    {"<!-- run: quickly -->\n```sh\nls\n```\n", "unknown: run: quickly"},
 		"a comment too many":    {"<!-- run: fails -->\n\ntext\n", "belongs to no block"},
