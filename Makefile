@@ -107,6 +107,10 @@ bench-work: ## measure the library work, and compare it with a channel and other
 bench-market: ## measure sluice market against its bars: synced orders, replay, start (needs nginx and wrk)
 	$(GO) run ./bench/market
 
+.PHONY: bench-jobs
+bench-jobs: ## measure jobs against their bars: synced requests, no-op jobs, a million queued (needs nginx and wrk)
+	$(GO) run ./bench/jobs
+
 .PHONY: bench-limit
 bench-limit: ## measure what the limit stage costs a route (needs nginx and wrk)
 	$(GO) run ./bench/limit

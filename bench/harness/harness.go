@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -55,12 +56,28 @@ func New() *Bench {
 // Close ends the processes and removes the directory.
 func (b *Bench) Close() {
 	for _, p := range b.procs {
-		p.Process.Signal(syscall.SIGTERM)
+		terminate(p)
 	}
 	for _, p := range b.procs {
 		p.Wait()
 	}
 	os.RemoveAll(b.Dir)
+}
+
+// End ends one of the processes before Close does.
+func (b *Bench) End(p *exec.Cmd) {
+	terminate(p)
+	p.Wait()
+	b.procs = slices.DeleteFunc(b.procs, func(other *exec.Cmd) bool { return other == p })
+}
+
+// Wake lets a process go on that is stopped.
+func (b *Bench) Wake(p *exec.Cmd) { Fatal(p.Process.Signal(syscall.SIGCONT)) }
+
+// terminate asks a process to end, which one that is stopped would not hear.
+func terminate(p *exec.Cmd) {
+	p.Process.Signal(syscall.SIGTERM)
+	p.Process.Signal(syscall.SIGCONT)
 }
 
 // FreeAddr is a loopback address that nobody listens on now.

@@ -35,31 +35,14 @@ func main() {
 	b := harness.New()
 	defer b.Close()
 	fmt.Println(harness.Versions("nginx"))
-	fmt.Println(diskOf(b.Dir))
+	fmt.Println(harness.DiskOf(b.Dir))
 	sluice := b.Build("./cmd/sluice")
-	var all []verdict
+	var all []harness.Verdict
 	if o.rounds > 0 {
 		all = orders(b, sluice, o)
 	}
 	if o.commands > 0 {
 		all = append(all, starts(b, sluice, o)...)
 	}
-	report(all)
-}
-
-// verdict is a figure and the bar that it is held against.
-type verdict struct {
-	what, figure, bar string
-	met               bool
-}
-
-func report(all []verdict) {
-	fmt.Printf("\n%-64s %-34s %-16s\n", "", "figure", "bar")
-	for _, v := range all {
-		word := "met"
-		if !v.met {
-			word = "MISSED"
-		}
-		fmt.Printf("%-64s %-34s %-16s %s\n", v.what, v.figure, v.bar, word)
-	}
+	harness.Judge(all)
 }

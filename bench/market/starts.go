@@ -15,7 +15,7 @@ import (
 const never = 1 << 60 // commands or bytes between snapshots
 
 // starts measures how long `sluice market` takes from its start to the first order that it can take.
-func starts(b *harness.Bench, sluice string, o options) []verdict {
+func starts(b *harness.Bench, sluice string, o options) []harness.Verdict {
 	whole, recent := filepath.Join(b.Dir, "whole"), filepath.Join(b.Dir, "recent")
 	f := filling{commands: o.commands, users: 100_000, sales: true, keys: true, snapshotEvery: never, snapshotBytes: never}
 	began := time.Now()
@@ -38,10 +38,10 @@ func starts(b *harness.Bench, sluice string, o options) []verdict {
 	for range o.starts {
 		start(sluice, recent)
 	}
-	replay, restore := summarize(replays), summarize(restores)
-	return []verdict{
-		{fmt.Sprintf("seconds to start with %d commands to replay", o.commands), replay.String(), "< 30", replay.median < 30},
-		{fmt.Sprintf("seconds to start from a snapshot, with %d more to replay", interval/10), restore.String(), "< 1", restore.median < 1},
+	replay, restore := harness.Summarize(replays), harness.Summarize(restores)
+	return []harness.Verdict{
+		harness.Below(fmt.Sprintf("seconds to start with %d commands to replay", o.commands), replay, 30),
+		harness.Below(fmt.Sprintf("seconds to start from a snapshot, with %d more to replay", interval/10), restore, 1),
 	}
 }
 

@@ -37,6 +37,11 @@ var comparisons = []comparison{
 		args:  []string{"run", "./bench/market"}, quick: []string{"-rounds", "1", "-duration", "1s", "-bids", "1000", "-commands", "100000", "-starts", "1"},
 	},
 	{
+		name: "jobs", title: "Jobs beside nginx's return 200",
+		about: "Requests that are on the disk before they are answered with 202, beside an nginx that does nothing: while nobody does them, while workers do, and as orders of sluice store; no-op jobs of the library work; and what a million queued jobs take.",
+		args:  []string{"run", "./bench/jobs"}, quick: []string{"-rounds", "1", "-duration", "1s", "-noops", "1000000", "-queued", "10000", "-cycles", "3"},
+	},
+	{
 		name: "book", title: "The library book beside a heap, a sorted slice and a list for each price",
 		about: "Bids, sales and cancels.",
 		args:  []string{"test", "-run", "^$", "-bench", ".", "-cpu", "1", "-timeout", "30m", "./book"}, quick: []string{"-benchtime", "10ms"},
