@@ -14,10 +14,14 @@ type Rival struct {
 	Rests bool // the server is stopped (SIGSTOP) while others are measured, for it would go on with what it has accepted
 }
 
+// settle is how long a server that was stopped has to find out: what it was at then is late.
+const settle = 500 * time.Millisecond
+
 // measure drives the rival once.
 func (r *Rival) measure(l Load) Result {
 	if r.Rests {
 		Fatal(r.Server.Process.Signal(syscall.SIGCONT))
+		time.Sleep(settle)
 		defer func() { Fatal(r.Server.Process.Signal(syscall.SIGSTOP)) }()
 	}
 	return r.Measure(l)

@@ -5,11 +5,14 @@ import (
 	"slices"
 )
 
-// A Verdict is a figure and the bar that it is held against.
+// A Verdict is a figure and the bar that it is held against, "" for none.
 type Verdict struct {
 	What, Figure, Bar string
 	Met               bool
 }
+
+// Told is a figure without a bar.
+func Told(what string, s Summary) Verdict { return Verdict{What: what, Figure: s.String()} }
 
 // AtLeast holds the median against a bar that it must reach.
 func AtLeast(what string, s Summary, bar float64) Verdict {
@@ -30,8 +33,11 @@ func Below(what string, s Summary, bar float64) Verdict {
 func Judge(all []Verdict) {
 	fmt.Printf("\n%-72s %-34s %-10s\n", "", "figure", "bar")
 	for _, v := range all {
-		word := "met"
-		if !v.Met {
+		word := ""
+		switch {
+		case v.Met:
+			word = "met"
+		case v.Bar != "":
 			word = "MISSED"
 		}
 		fmt.Printf("%-72s %-34s %-10s %s\n", v.What, v.Figure, v.Bar, word)

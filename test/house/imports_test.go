@@ -73,6 +73,7 @@ var allowed = map[string][]string{
 	"bench/proxy":        {"bench/harness"},
 	"bench/coalesce":     {"bench/harness"},
 	"bench/counter":      {"bench/harness"},
+	"bench/jobs":         {"bench/harness", "work"},
 	"bench/market":       {"bench/harness", "internal/datadir", "internal/journal", "internal/market"},
 	"bench/report":       {"bench/harness"},
 	"bench/simlease":     {"gcra", "internal/lease/sim"},
