@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/sluicegate/sluice/internal/jobs"
+	"github.com/sluicegate/sluice/internal/ordered"
 	"github.com/sluicegate/sluice/internal/quota"
 )
 
@@ -81,7 +82,8 @@ func (p pieces) Write(b []byte) (int, error) {
 	return p.w.Write(b)
 }
 
-// Restore replaces the state by what Snapshot wrote. Other bytes give an error that wraps [ErrSnapshot], and leave a state that is of no use.
+// Restore replaces the state, whatever is in it, by what Snapshot wrote. Other bytes give an error that wraps [ErrSnapshot], and leave a state that is
+// of no use.
 func (s *State) Restore(r io.Reader) error {
 	in := bufio.NewReaderSize(r, pieceSize)
 	if err := s.restore(in); err != nil {
@@ -107,6 +109,7 @@ func (s *State) restore(in *bufio.Reader) error {
 			return err
 		}
 	}
+	s.objects, s.size, s.length, s.sums = ordered.List[*Entry]{}, 0, 0, 0
 	if err := errors.Join(s.readWork(in), s.readGarbage(in), s.readObjects(in)); err != nil {
 		return fmt.Errorf("its catalogue is not as it should be: %w", err)
 	}

@@ -178,3 +178,26 @@ func FuzzApply(f *testing.F) {
 		}
 	})
 }
+
+// A node that was away takes the snapshot of another although it has a state already, which is nothing that counts then.
+func TestRestoreReplaces(t *testing.T) {
+	s := filled(t)
+	var buf bytes.Buffer
+	if err := s.Snapshot(&buf); err != nil {
+		t.Fatal(err)
+	}
+	behind := filled(t) // as s was some time ago: with an object that is gone now
+	session := behind.Jobs().Sessions()[0].ID
+	blob := storage.BlobID{40}
+	behind.Apply(storage.EncodeReserve(start, quota.Reservation{ID: blob, User: "1", Bytes: 5, Session: session}))
+	e := &storage.Entry{Bucket: "bucket-1", Object: "gone", Blob: blob, Size: 5, Length: 5, ContentType: "text/plain"}
+	if r := behind.Apply(storage.EncodePut(start, storage.Condition{}, e)); r.Outcome != storage.Done {
+		t.Fatalf("%+v", r)
+	}
+	if err := behind.Restore(bytes.NewReader(buf.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if behind.Hash() != s.Hash() || behind.Stats() != s.Stats() || len(behind.Entries()) != len(s.Entries()) {
+		t.Errorf("restored over another state: %+v with %d entries, want %+v with %d", behind.Stats(), len(behind.Entries()), s.Stats(), len(s.Entries()))
+	}
+}
