@@ -109,10 +109,7 @@ func (d *Dir) put(key string, in *intake) (err error) {
 		return err
 	}
 	stored = true
-	if err := d.sync(key[:shardLen]); err != nil {
-		return errors.Join(err, d.root.Remove(fileOf(key)))
-	}
-	return nil
+	return d.sync(key[:shardLen]) // what it fails for stays: another node may have stored the same meanwhile
 }
 
 // write makes a synced file of the content.

@@ -13,8 +13,9 @@ import (
 type Store interface {
 	// Put stores what r holds under key, in place of what was there. size is how many bytes there must be, -1 if that isn't known, and max
 	// how many there may be, -1 for any number. It returns [ErrKey], [ErrSize], [ErrTooLarge], [ErrFull], or an error that wraps what r
-	// returned; then what was there before still is. r isn't read after Put has returned. Of several at once for one key the last one stays,
-	// as a whole.
+	// returned; then what was there before still is. After an error of the store's own it may also be all of what r held: a Put that was not
+	// confirmed takes nothing away, for another node may have stored the same, and only Delete makes sure. r isn't read after Put has returned.
+	// Of several at once for one key the last one stays, as a whole.
 	Put(ctx context.Context, key string, r io.Reader, size, max int64) (Info, error)
 
 	// Open returns length bytes from offset on, to the end of the object if it is shorter or if length is -1. The end of ctx ends reading

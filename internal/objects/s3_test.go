@@ -155,7 +155,7 @@ func refused(status int, code string) func(func() *httptest.ResponseRecorder, ht
 	}
 }
 
-// Whatever a service fails at, an upload that failed leaves nothing, not even one that was stored and not answered.
+// Whatever a service fails at, an upload that failed leaves nothing, or all of it if it was stored and not answered.
 func TestS3FailsToStore(t *testing.T) {
 	t.Parallel()
 	small, large := noise(1, 1000), noise(2, 2*partSize+1)
@@ -167,10 +167,10 @@ func TestS3FailsToStore(t *testing.T) {
 		size  int64
 		want  error
 	}{
-		{"the answer is lost", isPut, lost, small, 1000, nil},
-		{"the answer is lost, of what has no size", isPut, lost, small, -1, nil},
+		{"the answer is lost", isPut, lost, small, 1000, errStored},
+		{"the answer is lost, of what has no size", isPut, lost, small, -1, errStored},
 		{"the answer to a part is lost", isPart, lost, large, -1, nil},
-		{"the answer to the end is lost", isComplete, lost, large, -1, nil},
+		{"the answer to the end is lost", isComplete, lost, large, -1, errStored},
 		{"refused", isPut, refused(403, "AccessDenied"), small, 1000, nil},
 		{"refused before it was read", isPut, refused(403, "AccessDenied"), large, int64(len(large)), nil},
 		{"a part is refused", isPart, refused(403, "AccessDenied"), large, -1, nil},
@@ -186,13 +186,42 @@ func TestS3FailsToStore(t *testing.T) {
 			f := openS3(t, service, "/?prefix=a/b", false)
 			service.on(tc.match, tc.fail)
 			info, err := f.Put(t.Context(), key(1), bytes.NewReader(tc.data), tc.size, -1)
-			if err == nil || !errors.Is(err, tc.want) && tc.want != nil {
+			stored := tc.want == errStored
+			if err == nil || !errors.Is(err, tc.want) && tc.want != nil && !stored {
 				t.Errorf("Put = %+v, %v, want %v", info, err, tc.want)
 			}
-			expectRemains(t, f)
 			service.fail.Store(nil)
+			if stored {
+				expectContent(t, f, key(1), tc.data)
+			} else {
+				expectRemains(t, f)
+			}
 			mustPut(t, f, key(1), tc.data)
 			expectRemains(t, f, key(1))
+		})
+	}
+}
+
+// errStored stands for any error of what was stored all the same.
+var errStored = errors.New("stored")
+
+// An upload that fails takes nothing away: another node may have stored the same, and said so.
+func TestS3FailureTakesNothingAway(t *testing.T) {
+	t.Parallel()
+	data := noise(1, 1000)
+	for name, fail := range map[string]func(func() *httptest.ResponseRecorder, http.ResponseWriter){
+		"the answer is lost": lost, "refused": refused(403, "AccessDenied"), "broken": refused(500, "InternalError"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			service := &faulty{Handler: newS3Server()}
+			f := openS3(t, service, "", false)
+			mustPut(t, f, key(1), data)
+			service.on(isPut, fail)
+			if info, err := f.Put(t.Context(), key(1), bytes.NewReader(data), 1000, -1); err == nil {
+				t.Errorf("Put = %+v, want an error", info)
+			}
+			expectContent(t, f, key(1), data)
 		})
 	}
 }

@@ -49,7 +49,7 @@ func (s *S3) Put(ctx context.Context, key string, r io.Reader, size, max int64) 
 		err = errors.New("the service did not take all of it")
 	}
 	if err != nil {
-		return Info{}, s.failed(ctx, key, in, err)
+		return Info{}, failed(ctx, in, err)
 	}
 	return in.info(), nil
 }
@@ -85,20 +85,15 @@ func hexSum(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// failed says why an upload failed, and removes what may be there: if the service had all of it, it may have stored it without our hearing of it.
-func (s *S3) failed(ctx context.Context, key string, in *intake, err error) error {
+// failed says why an upload failed. If the service had all of it, it may have stored it without our hearing of it. That is not removed: another node
+// may have stored the same under the same key since, and have been told that it did.
+func failed(ctx context.Context, in *intake, err error) error {
 	if cause := in.failure(); cause != nil {
 		err = cause // and not what became of the connection because of it
 	} else if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	err = orKnown(err)
-	if in.complete() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s3Cleanup)
-		defer cancel()
-		err = errors.Join(err, s.remove(ctx, key))
-	}
-	return fmt.Errorf("storing an object in S3: %w", err)
+	return fmt.Errorf("storing an object in S3: %w", orKnown(err))
 }
 
 // putParts stores content part by part; what fits into one is stored as a whole.
