@@ -18,10 +18,11 @@ func (s *Service) Enqueue(ctx context.Context, spec Spec) (v View, existed bool,
 	if err := spec.Complete(now); err != nil {
 		return View{}, false, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if s.hooks.queued.Load() >= int64(s.opts.MaxQueued) {
+	cmd := EncodeEnqueue(&spec, now)
+	if s.hooks.queued.Load() >= int64(s.opts.MaxQueued) && !s.knows(cmd) {
 		return View{}, false, ErrFull
 	}
-	r, err := s.do(ctx, EncodeEnqueue(&spec, now))
+	r, err := s.do(ctx, cmd)
 	if err != nil {
 		return View{}, false, err
 	}
@@ -42,6 +43,12 @@ func (s *Service) Enqueue(ctx context.Context, spec Spec) (v View, existed bool,
 	default:
 		return View{}, false, fmt.Errorf("%w: %s", ErrInvalid, r.Outcome)
 	}
+}
+
+// knows reports whether a command that is to accept a job would find it there already.
+func (s *Service) knows(cmd []byte) (known bool) {
+	err := s.log.Read(func(st *State) { known = st.Knows(cmd) })
+	return err == nil && known
 }
 
 func (s *Service) view(id ID) (v View, err error) {

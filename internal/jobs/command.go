@@ -106,10 +106,10 @@ func EncodeEnqueue(s *Spec, now time.Time) []byte {
 	return append(dst, s.Payload...)
 }
 
-// EncodeClaim makes the command that claims up to max jobs of a queue.
-func EncodeClaim(session uint64, queue string, max int, now time.Time) []byte {
+// EncodeClaim makes the command that claims jobs of a queue, at most so many.
+func EncodeClaim(session uint64, queue string, most int, now time.Time) []byte {
 	dst := binary.AppendUvarint(header(nil, claim, now), session)
-	return appendString(binary.AppendUvarint(dst, uint64(max)), queue)
+	return appendString(binary.AppendUvarint(dst, uint64(max(0, most))), queue)
 }
 
 // EncodeFinish makes the command that ends a claimed job well.

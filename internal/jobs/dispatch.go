@@ -72,8 +72,8 @@ func (s *Service) Handle(queue string, h Handler, workers int) {
 // dispatch claims as long as there is something to claim and somebody to run it.
 func (d *dispatcher) dispatch() {
 	for !d.stopped() {
-		if d.room() > 0 && d.ready() {
-			if err := d.claim(); err == nil {
+		if room := d.room(); room > 0 && d.ready() {
+			if err := d.claim(room); err == nil {
 				continue
 			}
 			select {
@@ -108,11 +108,12 @@ func (d *dispatcher) ready() (ready bool) {
 	return err == nil && ready
 }
 
-func (d *dispatcher) claim() error {
+// claim claims jobs for a room that was found: meanwhile attempts may have turned out to be slow, and what there is room for then be less than nothing.
+func (d *dispatcher) claim(room int) error {
 	s := d.s
 	s.claiming.RLock()
 	defer s.claiming.RUnlock()
-	r, err := s.do(s.ctx, EncodeClaim(s.session.Load(), d.queue, min(d.room(), MaxClaim), s.now()))
+	r, err := s.do(s.ctx, EncodeClaim(s.session.Load(), d.queue, min(room, MaxClaim), s.now()))
 	if err != nil {
 		s.unsure.Store(true)
 		return err

@@ -231,6 +231,22 @@ func TestInvalidJobs(t *testing.T) {
 	}
 }
 
+// A job that was accepted is found by its key also while no other is accepted: its client asks because it doesn't know.
+func TestKnownKeyOfAFullQueue(t *testing.T) {
+	n := embedded(t, t.TempDir(), func(o *setup) { o.MaxQueued = 1 })
+	first := n.enqueue(jobs.Spec{Owner: "o", Key: "k", Fingerprint: 1})
+	v, existed, err := n.Enqueue(t.Context(), jobs.Spec{Queue: "q", Owner: "o", Key: "k", Fingerprint: 1})
+	if err != nil || !existed || v.ID != first.ID {
+		t.Errorf("the same key gives %+v, existed %v, %v, want the first job", v, existed, err)
+	}
+	if _, _, err := n.Enqueue(t.Context(), jobs.Spec{Queue: "q", Owner: "o", Key: "k", Fingerprint: 2}); err != jobs.ErrConflict {
+		t.Errorf("another request under the key: %v, want ErrConflict", err)
+	}
+	if _, _, err := n.Enqueue(t.Context(), jobs.Spec{Queue: "q", Owner: "o", Key: "other", Fingerprint: 1}); err != jobs.ErrFull {
+		t.Errorf("another key: %v, want ErrFull", err)
+	}
+}
+
 func TestList(t *testing.T) {
 	n := embedded(t, t.TempDir())
 	var ids []jobs.ID

@@ -388,6 +388,17 @@ func (b *bench) tenants(n int) (all string) {
 	return all
 }
 
+// A claim of less than none is of none.
+func TestClaimOfNothing(t *testing.T) {
+	b := newBench(t)
+	b.add(jobs.Spec{})
+	for _, n := range []int{0, -1} {
+		if got := b.Apply(jobs.EncodeClaim(1, "q", n, b.now)).Claimed; len(got) > 0 {
+			t.Errorf("claimed %d of %d", len(got), n)
+		}
+	}
+}
+
 // Of a tenant that comes after another queued 100,000, the first job is in the next round.
 func TestFairness(t *testing.T) {
 	b := newBench(t)
