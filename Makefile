@@ -74,6 +74,10 @@ soak: ## a million requests, aborted connections, nodes killed and power cut: no
 	SLUICE_SOAK=1 $(GO) test ./book -run Seeds -count 1 -timeout 60m
 	SLUICE_SOAK=1 $(GO) test ./internal/market -run Model -count 1 -timeout 60m
 
+.PHONY: screenshot
+screenshot: ## make the picture of the dashboard, docs/dashboard.png, from the demo (needs chromium; 2 minutes)
+	$(GO) run ./docs/screenshot
+
 .PHONY: bench
 bench: ## make every comparison in one run, and write bench/RESULTS.md and its plots (needs nginx, wrk, varnish, haproxy, redis-server; 25 minutes)
 	$(GO) run ./bench/report

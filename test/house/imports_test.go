@@ -75,6 +75,7 @@ var allowed = map[string][]string{
 	"bench/counter":      {"bench/harness"},
 	"bench/jobs":         {"bench/harness", "work"},
 	"bench/market":       {"bench/harness", "internal/datadir", "internal/journal", "internal/market"},
+	"docs/screenshot":    {},
 	"bench/report":       {"bench/harness"},
 	"bench/simlease":     {"gcra", "internal/lease/sim"},
 	"internal/learn/ppo": {"coalesce", "flush", "internal/learn"},
