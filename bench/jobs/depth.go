@@ -56,7 +56,7 @@ func depths(b *harness.Bench, sluice string, o options) []harness.Verdict {
 func newDepth(b *harness.Bench, sluice string, queued int) *depth {
 	g := newGate()
 	d := &depth{node: serve(b, sluice, fmt.Sprint("queued-", queued), g.addr, workers), queued: queued, gate: g}
-	d.client = &fasthttp.HostClient{Addr: hostOf(d.url), MaxConns: conns, MaxIdleConnDuration: time.Hour}
+	d.client = &fasthttp.HostClient{Addr: hostOf(d.url), MaxConns: conns, MaxIdleConnDuration: 10 * time.Second}
 	began := time.Now()
 	d.send(d.client, queued+workers, conns)
 	g.full(workers)
