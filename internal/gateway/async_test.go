@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicegate/sluice/internal/admit"
 	"github.com/sluicegate/sluice/internal/datadir"
 	"github.com/sluicegate/sluice/internal/jobs"
 	"github.com/sluicegate/sluice/internal/journal"
@@ -726,6 +727,18 @@ routes: [{path: /later/*, methods: [POST], upstream: u, async: {workers: 4, max_
 	}
 	if most.Load() != 1 {
 		t.Errorf("%d calls at once, expected 1", most.Load())
+	}
+}
+
+// A job that has waited for a slot until its attempt was over was not sent, so it isn't on its way to the dead letters.
+func TestAsyncNoSlot(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := delivery{claim: &jobs.Claim{}}
+	for _, why := range []admit.Reason{admit.Full, admit.TimedOut, admit.Gone, admit.Closed} {
+		if r := d.failed(ctx, &admit.Refusal{Reason: why}); r.Verdict != jobs.Abandon {
+			t.Errorf("%v makes %+v of the attempt, expected it not to count", why, r)
+		}
 	}
 }
 

@@ -175,11 +175,9 @@ func (d *delivery) failed(ctx context.Context, err error) jobs.Result {
 	var refusal *admit.Refusal
 	var failure *upstream.Error
 	text := "the request's body can't be read from the store"
-	switch refused := errors.As(err, &refusal); {
-	case refused && refusal.Reason == admit.Closed: // the route goes to another upstream by now
+	switch {
+	case errors.As(err, &refusal): // it was not sent: the upstream had no room, or the route goes to another one by now
 		return jobs.Result{Verdict: jobs.Abandon}
-	case refused:
-		text = "the upstream had no room within " + d.claim.Timeout.String()
 	case ctx.Err() != nil, errors.As(err, &failure) && failure.Kind == upstream.TotalTimeout:
 		text = "no answer within " + d.claim.Timeout.String()
 	case failure != nil && failure.Kind != upstream.ClientBody:
