@@ -582,7 +582,7 @@ func TestAsyncResults(t *testing.T) {
 	for _, c := range []struct {
 		n, status int
 		state     string
-	}{{32<<10 - 100, 200, "done"}, {32<<10 + 1, 200, "done"}, {most, 200, "done"}, {100_000, 404, "failed"}} {
+	}{{32<<10 - 100, 200, "done"}, {32<<10 + 1, 200, "done"}, {most, 200, "done"}, {100_000, 404, "failed"}, {100_000, 503, "failed"}} {
 		where := l.accepted(fmt.Sprintf("/later/a?n=%d&status=%d", c.n, c.status), nil)
 		v := l.until(where, c.state, func(v view) bool { return v.State == c.state })
 		if resp, got := l.send("GET", where+"/result", nil); v.Bytes != int64(c.n) || resp.StatusCode != c.status || got != string(body[:c.n]) {
@@ -597,6 +597,24 @@ func TestAsyncResults(t *testing.T) {
 	if expectProblem(t, resp, text, 409, "no-result"); !strings.Contains(text, "more than 1048576 bytes") {
 		t.Errorf("it doesn't say why there is none: %s", text)
 	}
+}
+
+// An answer of which no body was kept isn't shown as one that had none.
+func TestAsyncResultBeforeTheLast(t *testing.T) {
+	l := startLater(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(503)
+		w.Write(make([]byte, 100_000))
+	}), "max_attempts: 2")
+	where := l.accepted("/later/a", nil)
+	l.until(where, "tried", func(v view) bool { return v.Next != "" })
+	l.send("DELETE", where, nil)
+	v := l.until(where, "cancelled", func(v view) bool { return v.State == "failed" })
+	if !strings.Contains(v.Error, "cancelled") || !strings.Contains(v.Error, "answered 503") {
+		t.Errorf("the job is %+v", v)
+	}
+	resp, text := l.send("GET", where+"/result", nil)
+	expectProblem(t, resp, text, 409, "no-result")
 }
 
 // Jobs are told about to those who sent them, and to nobody else.

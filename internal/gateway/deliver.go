@@ -193,7 +193,7 @@ const (
 	maxRetryAfter = time.Hour // that an upstream can ask for
 )
 
-// notKept begins the note of a job whose result was not kept.
+// notKept is in the note of a job whose result was not kept.
 const notKept = "the upstream's answer was not kept"
 
 // receive reads the response, and says what becomes of the job.
@@ -212,8 +212,8 @@ func (d *delivery) receive(ctx context.Context, call admitted) jobs.Result {
 	switch {
 	case err == nil && len(inline)+len(result.Head) <= jobs.MaxPayload:
 		result.Body = inline
-	case err == nil && result.Verdict == jobs.Retry: // another answer may follow
-		result.Error += ", with a body that is too large to keep before the last attempt"
+	case err == nil && result.Verdict == jobs.Retry && d.claim.Attempt < int(d.claim.MaxAttempts): // another answer may follow
+		result.Error += "; " + notKept + ", for it is too large before the last attempt"
 	case err == nil:
 		result.Blob = fmt.Sprintf("%s-%d.result", d.claim.ID, d.claim.Fence)
 		result.BlobSize, err = d.blobs.Put(ctx, result.Blob, body.after(inline), d.maxResult)

@@ -130,7 +130,7 @@ func noResult(v *jobs.View, kept *jobs.Stored) string {
 		return "the job is " + v.State.String() + ": ask again later"
 	case kept.Status == 0:
 		return "no upstream answered: " + kept.Error
-	case strings.HasPrefix(kept.Error, notKept):
+	case strings.Contains(kept.Error, notKept):
 		return kept.Error
 	}
 	return ""
