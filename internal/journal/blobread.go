@@ -184,7 +184,7 @@ func (b *Blobs) sweep(ctx context.Context, age time.Duration) error {
 	}
 	for subject := range loose {
 		last, err := s.GetLastMsgForSubject(ctx, subject)
-		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && time.Since(last.Time) < age {
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && info.TimeStamp.Sub(last.Time) < age { // both by the servers' clocks
 			continue
 		}
 		if err := errors.Join(err, b.remove(ctx, subject)); err != nil {

@@ -176,11 +176,15 @@ func (b *Blobs) Put(ctx context.Context, name string, r io.Reader, max int64) (s
 	}
 	e := blobEnd{Version: blobVersion}
 	copy(e.Part[:], rand.Text())
-	if err = b.putChunks(ctx, b.chunks(name, string(e.Part[:])), &e, r, max); err == nil {
+	chunks := b.chunks(name, string(e.Part[:]))
+	if err = b.putChunks(ctx, chunks, &e, r, max); err == nil {
+		err = b.check(ctx, chunks, &e)
+	}
+	if err == nil {
 		err = b.putEnd(ctx, name, &e)
 	}
 	if err != nil {
-		b.remove(ctx, b.chunks(name, string(e.Part[:])))
+		b.remove(ctx, chunks)
 		return 0, b.wrap(fmt.Errorf("putting %q: %w", name, err))
 	}
 	return int64(e.Size), nil
@@ -213,6 +217,24 @@ func (b *Blobs) putChunks(ctx context.Context, subject string, e *blobEnd, r io.
 			return nil
 		}
 	}
+}
+
+// check makes sure that the first chunks are there still when the last one is: a writer that stood still for long is taken for dead.
+func (b *Blobs) check(ctx context.Context, subject string, e *blobEnd) error {
+	ctx, cancel := context.WithTimeout(ctx, blobTimeout)
+	defer cancel()
+	s, err := b.handle(ctx)
+	if err != nil {
+		return b.failed(err)
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return b.failed(err)
+	}
+	if n := info.State.Subjects[subject]; n != uint64(e.Chunks) {
+		return fmt.Errorf("%w: %d of its %d chunks are there: the others were removed while it was written", ErrUnavailable, n, e.Chunks)
+	}
+	return nil
 }
 
 // readFull is io.ReadFull, but for the error of a reader that ends: io.EOF, also after some bytes. So one that breaks off with

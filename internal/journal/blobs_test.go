@@ -389,3 +389,32 @@ func TestBlobsDiskFull(t *testing.T) {
 		t.Error("the ballast is still there")
 	}
 }
+
+// A blob of which a part was removed while the rest was written, as a node would whose clock is an hour ahead, is none.
+func TestBlobLosesAPart(t *testing.T) {
+	b, _ := embedBlobs(t, t.TempDir())
+	data := content(300_000, 1)
+	at := 0
+	r := readerFunc(func(p []byte) (int, error) {
+		if at > 200_000 {
+			if err := b.Delete(t.Context(), "a"); err != nil {
+				return 0, err
+			}
+		}
+		n := copy(p, data[at:])
+		if at += n; n == 0 {
+			return 0, io.EOF
+		}
+		return n, nil
+	})
+	if _, err := b.Put(t.Context(), "a", r, 1<<20); !errors.Is(err, journal.ErrUnavailable) {
+		t.Errorf("Put: %v, want ErrUnavailable", err)
+	}
+	if _, err := readBlob(b, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open: %v, want that there is none", err)
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
