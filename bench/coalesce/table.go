@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -63,7 +64,8 @@ func printTable(s *servers, o options) {
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// measure has the shape's requests come on those routes: at the same intervals on each, drawn with the seed, but not at the same moments.
+// measure has the shape's requests come on those routes: at the same intervals on each, drawn with the seed, but not at the same moments. They ask for a
+// URL of which the gateway has learned nothing, from another shape, say.
 func (sh *shape) measure(s *servers, o options, plain time.Duration, all []route, seed uint64) []cell {
 	s.reset()
 	cells := make([]cell, len(all))
@@ -71,7 +73,7 @@ func (sh *shape) measure(s *servers, o options, plain time.Duration, all []route
 	for i, r := range all {
 		one := func() {
 			time.Sleep(time.Duration(i) * sh.shift)
-			cells[i] = sh.measureOne(s, o, r.path()+"/table", plain, seed)
+			cells[i] = sh.measureOne(s, o, fmt.Sprintf("%s/%s/%d", r.path(), sh.word(), seed), plain, seed)
 		}
 		if sh.shift > 0 {
 			run.Go(one)
@@ -81,6 +83,12 @@ func (sh *shape) measure(s *servers, o options, plain time.Duration, all []route
 	}
 	run.Wait()
 	return cells
+}
+
+// word is the first of the shape's name.
+func (sh *shape) word() string {
+	word, _, _ := strings.Cut(sh.name, ",")
+	return word
 }
 
 func (sh *shape) measureOne(s *servers, o options, path string, plain time.Duration, seed uint64) cell {
