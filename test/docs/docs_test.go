@@ -68,7 +68,7 @@ func TestPages(t *testing.T) {
 			}
 			for _, b := range p.blocks {
 				if b.left() {
-					t.Run(fmt.Sprintf("line %d", b.line), func(t *testing.T) { t.Skipf("there is no %s here", b.needs) })
+					t.Run(fmt.Sprintf("line %d", b.line), func(t *testing.T) { t.Skipf("it needs %s", strings.Join(b.needs, " and ")) })
 				}
 			}
 		})

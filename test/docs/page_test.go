@@ -22,12 +22,12 @@ type block struct {
 	background bool   // a program that goes on while the page does
 	until      string // what it has written when it is ready
 	fails      bool
-	prints     bool   // its comments are what it writes
-	needs      string // a program without which it is left out
-	not        string // why it is not run
-	file       string // where it is saved
-	part       bool   // of a configuration
-	output     bool   // of the block before it
+	prints     bool     // its comments are what it writes
+	needs      []string // programs without which it is left out
+	not        string   // why it is not run
+	file       string   // where it is saved
+	part       bool     // of a configuration
+	output     bool     // of the block before it
 }
 
 // annotation is an invisible comment that says how to run what follows it.
@@ -119,7 +119,7 @@ func (b *block) annotate(says string) bool {
 	case says == "prints":
 		b.prints = true
 	case strings.HasPrefix(says, "only with "):
-		b.needs = strings.TrimPrefix(says, "only with ")
+		b.needs = append(b.needs, strings.TrimPrefix(says, "only with "))
 	case what == "not:" && rest != "":
 		b.not = rest
 	case strings.HasPrefix(says, "save as "):
@@ -136,7 +136,7 @@ func (b *block) annotate(says string) bool {
 
 // check reports what makes no sense on a block like this.
 func (b *block) check() error {
-	sh := b.background || b.fails || b.prints || b.needs != "" || b.not != ""
+	sh := b.background || b.fails || b.prints || len(b.needs) > 0 || b.not != ""
 	switch {
 	case b.lang == "bash" || b.lang == "shell" || b.lang == "console":
 		return fmt.Errorf("```%s: write ```sh, and only what is typed; what is written back goes into comments or a block of its own", b.lang)

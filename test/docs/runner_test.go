@@ -34,7 +34,7 @@ func TestRunner(t *testing.T) {
 		"left running":          {"```sh\nsleep 1000 &\n```\n", ""},
 		"a server that ends":    {"<!-- run: background until ready -->\n```sh\necho sorry\n```\n", "(ended without having written: ready)"},
 		"not":                   {"<!-- run: not: minutes -->\n```sh\nsluice serve -c none.yaml\ngo run ./bench/proxy -rounds 9\nmake soak\n```\n", ""},
-		"not, what is not ours": {"<!-- run: not: it installs -->\n```sh\ncd nowhere\nrm -r /nonsense && nonsense $(nonsense)\n```\n", ""},
+		"not, what is not ours": {"<!-- run: not: it installs -->\n```sh\ncd nowhere\nbin/nonsense\nuntil [ -e /nonsense ]; do sleep 1; done\nrm -r /nonsense && nonsense $(nonsense)\n```\n", ""},
 		"not, no such file":     {"<!-- run: not: it installs -->\n```sh\ninstall deploy/nonsense /nonsense\n```\n", "there is no deploy/nonsense"},
 		"not, a wrong flag":     {"<!-- run: not: minutes -->\n```sh\nsluice serve --nonsense\n```\n", "nonsense"},
 		"not, no such flag":     {"<!-- run: not: minutes -->\n```sh\ngo run ./bench/proxy -nonsense\n```\n", "there is no flag -nonsense"},

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -61,9 +62,11 @@ stop() {
 dry() {
 	export DRY=1 PATH=$SHIMS
 	cd() { :; }
+	kill() { :; }
+	[() { :; } # so that a loop ends that waits for a file
 	command_not_found_handle() {
 		for word; do
-			case $word in deploy/* | docs/* | examples/* | python/*) [ -e "$CHECKOUT/$word" ] || { echo "there is no $word"; return 1; } ;; esac
+			case $word in deploy/* | docs/* | examples/* | python/*) [[ -e "$CHECKOUT/$word" ]] || { echo "there is no $word"; return 1; } ;; esac
 		done
 	}
 }
@@ -99,7 +102,7 @@ func (s *session) commands(b *block) (string, error) {
 	case b.lang != "sh" || b.left():
 		return "", nil
 	case b.not != "":
-		return "( dry\n" + b.text + ")", nil
+		return "( dry\n" + built.ReplaceAllString(b.text, "") + ")", nil
 	case b.background:
 		return fmt.Sprintf("set -m; { trap 'exit 143' TERM\n%s} & set +m; await $! %s", b.text, quote(b.until)), nil
 	case b.fails:
@@ -108,13 +111,15 @@ func (s *session) commands(b *block) (string, error) {
 	return b.text, nil
 }
 
+// built finds the directory of programs that a page builds, which a dry block does not.
+var built = regexp.MustCompile(`(?m)^bin/`)
+
 // left reports whether the block is left out, for want of a program.
 func (b *block) left() bool {
-	if b.needs == "" {
-		return false
-	}
-	_, err := exec.LookPath(b.needs)
-	return err != nil
+	return slices.ContainsFunc(b.needs, func(program string) bool {
+		_, err := exec.LookPath(program)
+		return err != nil
+	})
 }
 
 func (b *block) save(file, text string) string {
