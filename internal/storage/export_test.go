@@ -74,3 +74,6 @@ func KeyOf(id BlobID) string { return keyOf(id) }
 func (s *Storage) Do(ctx context.Context, cmd []byte) (Reply, error) {
 	return s.do(ctx, encodeJobs(cmd))
 }
+
+// SweepOnce is one look for blobs that nobody knows of.
+var SweepOnce = (*Storage).sweepOnce

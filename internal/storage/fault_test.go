@@ -3,6 +3,7 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ type faulty struct {
 	objects.Store
 	mu       sync.Mutex
 	put, del error
+	stored   func() // is called behind what was put; nil: nothing
 }
 
 func (f *faulty) fail(put, del error) {
@@ -31,12 +33,16 @@ func (f *faulty) fail(put, del error) {
 
 func (f *faulty) Put(ctx context.Context, key string, r io.Reader, size, most int64) (objects.Info, error) {
 	f.mu.Lock()
-	err := f.put
+	err, stored := f.put, f.stored
 	f.mu.Unlock()
 	if err != nil {
 		return objects.Info{}, err
 	}
-	return f.Store.Put(ctx, key, r, size, most)
+	info, err := f.Store.Put(ctx, key, r, size, most)
+	if stored != nil {
+		stored()
+	}
+	return info, err
 }
 
 func (f *faulty) Delete(ctx context.Context, key string) error {
@@ -142,6 +148,29 @@ func TestRetryOverQuota(t *testing.T) {
 	n.tidy()
 }
 
+// An upload whose commit was given up counts if it took effect after all. Else its bytes are free soon, without an end of the session.
+func TestCommitGivenUp(t *testing.T) {
+	n, f := serveFaulty(t)
+	for i := range 20 {
+		ctx, cancel := context.WithCancel(ctxOf(t))
+		f.stored = cancel // nothing else is put meanwhile
+		u := &storage.Upload{User: "1", Bucket: "bucket-1", Object: fmt.Sprint(i), ContentType: "text/plain", Length: 4}
+		if _, err := n.storage.Put(ctx, u, strings.NewReader("what")); err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	f.stored = nil
+	await(t, "what is reserved in vain is free", func() bool { return n.usage("1").Reserved == 0 })
+	var want uint64
+	n.storage.Read(func(s *storage.State) {
+		for _, e := range s.Entries() {
+			want += e.Size
+		}
+	})
+	n.used("1", want)
+	n.tidy()
+}
+
 // Blobs that nobody knows of are swept, also those of an upload whose node died between the blob and the commit; what isn't ours stays.
 func TestSweep(t *testing.T) {
 	path := t.TempDir()
@@ -161,6 +190,21 @@ func TestSweep(t *testing.T) {
 		t.Errorf("left are %q, want %q and what isn't ours", got, kept)
 	}
 	n.get("/object-storage/bucket-1/o?userId=1").is(t, 200, "x")
+}
+
+// A sweep leaves what is in the store already and not committed yet.
+func TestSweepBeforeTheCommit(t *testing.T) {
+	n, f := serveFaulty(t)
+	f.stored = func() {
+		if deleted, err := storage.SweepOnce(n.storage, ctxOf(t)); deleted != 0 || err != nil {
+			t.Errorf("swept %d blobs: %v", deleted, err)
+		}
+	}
+	u := &storage.Upload{User: "1", Bucket: "bucket-1", Object: "o", ContentType: "text/plain", Length: 4}
+	if _, err := n.storage.Put(ctxOf(t), u, strings.NewReader("kept")); err != nil {
+		t.Fatal(err)
+	}
+	n.get("/object-storage/bucket-1/o?userId=1").is(t, 200, "kept")
 }
 
 // A body calls something when it is first read.

@@ -94,6 +94,22 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// What would count more than was reserved for it is not stored, neither by an upload nor by a job.
+func TestMoreThanReserved(t *testing.T) {
+	s := filled(t)
+	session := s.Jobs().Sessions()[0].ID
+	e := &storage.Entry{Bucket: "bucket-1", Object: "more", Blob: storage.BlobID{0}, Size: 11, Length: 11, ContentType: "text/plain"} // for which filled reserved 10
+	if r := s.Apply(storage.EncodePut(start, storage.Condition{}, e)); r.Outcome != storage.Invalid {
+		t.Errorf("stored 11 bytes of 10: %+v", r)
+	}
+	claimed := s.Apply(storage.EncodeJobs(jobs.EncodeClaim(session, storage.Queue, 1, start))).Jobs.Claimed
+	e = &storage.Entry{Bucket: "bucket-1", Object: "later", Size: 101, Length: 5, ContentType: "text/plain"} // of 100
+	s.Apply(storage.EncodeJobs(jobs.EncodeFinish(claimed[0].ID, claimed[0].Fence, &jobs.Stored{Head: storage.ResultOf(e)}, start)))
+	if v, u := s.Stats(), s.Quotas().Usage("1"); v.Objects != 2 || u.Used != 20 || u.Reserved != 10 {
+		t.Errorf("%+v with %+v, want the two objects of 20 bytes and 10 reserved", v, u)
+	}
+}
+
 // Pages of a list are what a look at all of it would give.
 func TestPages(t *testing.T) {
 	s := storage.NewState(nil)
