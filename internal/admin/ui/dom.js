@@ -79,7 +79,9 @@ export function ask({ title, about = "", fields = [], ok = "OK", go }) {
       if (dialog.open) dialog.close();
       resolve(done);
     };
-    const closed = () => end(false);
+    const closed = () => {
+      if (!dialog.open) end(false); // the event comes late: it may be that of the question before
+    };
     const submit = async (event) => {
       event.preventDefault();
       if (event.submitter?.value !== "go") return end(false);
