@@ -178,6 +178,11 @@ func (s *session) run() error {
 		return err
 	}
 	if !s.anyPort {
+		release, err := alone()
+		if err != nil {
+			return err
+		}
+		defer release()
 		if err := s.portsFree(); err != nil {
 			return err
 		}
@@ -186,6 +191,19 @@ func (s *session) run() error {
 		return err
 	}
 	return s.compare()
+}
+
+// alone waits until no other run of these tests on this machine is in a page, which would use the same ports.
+func alone() (release func() error, err error) {
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "sluice-docs.lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock.Close, nil
 }
 
 // bash runs the script in a process group of its own. The pipe on which it says where it is ends when its last process has.
@@ -294,7 +312,7 @@ func (s *session) portsFree() error {
 				free = true
 			case time.Now().After(deadline):
 				return fmt.Errorf("%s uses port %s, which is taken here: %w", s.page.name, port, err)
-			default: // perhaps by another run of this test
+			default: // perhaps for a moment
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
