@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for something that must happen. It bounds a failing test, not a passing one.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // await waits until cond holds.
 func await(t *testing.T, what string, cond func() bool) {
