@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -208,4 +209,27 @@ func TestDashboardActs(t *testing.T) {
 	if !strings.Contains(status, `"max_in_flight": 8`) {
 		t.Error("a page of another site has reloaded the configuration")
 	}
+}
+
+// A dead letter is on the page, and is sent again from there.
+func TestDashboardRetries(t *testing.T) {
+	var mended atomic.Bool
+	app := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
+		if !mended.Load() {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+		}
+	})
+	g := serve(t, fmt.Sprintf("data_dir: %q\nupstreams: {app: {targets: [%q]}}\nroutes: [{path: /later, methods: [POST], upstream: app, async: {}}]\n", t.TempDir(), app))
+	p := browse(t, g.admin)
+	accepted := do(t, "POST", g.url+"/later", "hello")
+	accepted.expect(t, 202, "queued")
+	var job struct{ ID string }
+	if err := json.Unmarshal([]byte(accepted.body), &job); err != nil {
+		t.Fatal(err)
+	}
+	p.until("the dead letter is on the page", cells("dead", job.ID)+".includes('the upstream answered 422')")
+	mended.Store(true)
+	p.click("button[data-job='" + job.ID + "']")
+	await(t, "the job is done", func() bool { return strings.Contains(get(t, g.admin+"/api/v1/jobs/"+job.ID).body, `"state": "done"`) })
+	p.until("the page has no dead letter any more", "document.querySelector('#dead tbody').innerText.includes('no dead letters')")
 }
