@@ -1,6 +1,7 @@
 # make help lists the targets.
 .DEFAULT_GOAL := help
 FUZZTIME ?= 60s
+FUZZ ?= .
 GO ?= go
 
 .PHONY: help
@@ -57,7 +58,7 @@ proto: ## make the code of proto/ anew (needs protoc)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (60s) each
-	@set -e; for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | sort); do \
+	@set -e; for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' $(FUZZ) | sort); do \
 		dir=$$(dirname $$file); \
 		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$file); do \
 			echo "fuzz $$dir $$target"; \
